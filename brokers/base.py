@@ -1,0 +1,462 @@
+"""What a broker is.
+
+A broker keeps jobs, hands them out under leases and takes back what became of them. It is
+synchronous, small and batch-first, and it speaks only the types of this module and of `message`.
+Every transition is one atomic step. Every call may be repeated: the same call made twice, because
+its answer was lost, leaves the store as if it had been made once.
+
+The contract in words is docs/writing-a-broker.md; the contract as a test is
+`taskrunner.testing.conformance`. `memory.py` is the readable reference.
+
+    submit    enqueue                         look     get, stats, queues, nodes, now
+    consume   join, fetch, settle, note       control  cancel, unpark
+    listen    open_mailbox, watch             upkeep   beat, reap, sweep, held, leave
+    time      due, promote
+
+Tokens. A delivery is fenced by its token: the node's id and a number the node never uses twice.
+The record keeps the token of the last delivery and whether it was settled. A write that carries
+another token changes nothing and is answered as fenced; a settle that repeats one already made is
+answered like the first; a settle under the last, unsettled token is taken even when the node had
+been thought lost and the job was taken back, as long as nobody has fetched it since.
+
+Time. The store's clock decides. Durations (seconds) travel as durations and moments (seconds since
+the epoch) are compared in the store. `set_skew` moves that clock, for tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import ClassVar, NamedTuple
+
+from taskrunner.message import Message
+from taskrunner.states import State
+
+PRIORITIES = range(10)
+"""0 to 9; 9 is the most urgent."""
+
+ERRORS_KEPT = 20
+"""How many failed runs a job's record remembers, newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a broker can do. Code and tests ask for one of these, never for a broker's name."""
+
+    results: bool
+    """settle keeps results, and `get` answers them"""
+    shared: bool
+    """other processes that are given the same URL see the same jobs"""
+    durable: bool
+    """jobs outlive every process that uses them"""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Settings that the store itself applies. Times in seconds."""
+
+    failed_retention: float = 30 * 86_400
+    failed_max: int = 100_000
+    """failed jobs kept in a queue; the oldest go first"""
+
+
+class JobKey(NamedTuple):
+    """A job's id is unique within its queue."""
+
+    queue: str
+    id: str
+
+
+class Receipt(NamedTuple):
+    """What became of one message given to `enqueue`: exactly one of three."""
+
+    accepted: bool
+    duplicate_of: str | None = None
+    """the id of the unfinished job that is in the way"""
+    rejection: str | None = None
+    """why the store refused it"""
+
+
+ACCEPTED = Receipt(True)
+
+
+class Take(NamedTuple):
+    """How many deliveries a fetch wants from a queue. A limit of 0 asks for none: it takes the
+    node off the queue's idle list and, if jobs are ready there, rings the next idle node."""
+
+    queue: str
+    limit: int
+
+
+class Delivery(NamedTuple):
+    """A job handed to one node for one run."""
+
+    queue: str
+    id: str
+    node: str
+    number: int
+    """with `node`, the fencing token"""
+    wire: bytes
+    """not decoded by the broker; empty where the record has lost it"""
+    attempts: int
+    """runs begun before this one"""
+    failures: int
+    """runs that counted as errors"""
+    crashes: int
+    losses: int
+    """times a node was lost while it held the job"""
+    expires_in: float | None
+    """seconds from this fetch after which the job must not start"""
+    deadline_in: float | None
+    """seconds from this fetch after which no run of the job may go on"""
+
+
+class Fetched(NamedTuple):
+    deliveries: list[Delivery]
+    left: Mapping[str, int]
+    """by queue asked: how many jobs are still ready there"""
+
+
+class OutcomeKind(IntEnum):
+    """What a delivery came to."""
+
+    SUCCEEDED = 0
+    FAILED = 1
+    """to the dead letter, with `reason`"""
+    RETRY = 2
+    """again after `delay` seconds; 0 makes it pending at once, at the head of its priority"""
+    RELEASED = 3
+    """given back unpenalised and, unless `started`, as if it had never been fetched; pending, at
+    the head of its priority"""
+    CANCELLED = 4
+    EXPIRED = 5
+    PARKED = 6
+    """waits under `park_key` until `unpark`; failed after `delay` seconds"""
+
+
+class Blame(IntEnum):
+    """Which counter of the job a bad run raises."""
+
+    NOBODY = 0
+    FAILURE = 1
+    CRASH = 2
+
+
+class Outcome(NamedTuple):
+    """What a delivery came to, as its node settles it."""
+
+    queue: str
+    id: str
+    number: int
+    kind: OutcomeKind
+    started: bool = True
+    """the run had begun: it counts as an attempt"""
+    ran: float = 0.0
+    """seconds from its start to its end"""
+    result: bytes | None = None
+    retention: float = 3600.0
+    """seconds to keep the record of a succeeded, cancelled or expired job; 0 removes a success"""
+    error: bytes | None = None
+    """a packed ErrorInfo, added to the job's errors"""
+    reason: str | None = None
+    delay: float = 0.0
+    blame: Blame = Blame.NOBODY
+    park_key: str | None = None
+
+
+class Note(NamedTuple):
+    """Something to write down about a delivery that goes on."""
+
+    queue: str
+    id: str
+    number: int
+    pid: int
+    started_ago: float
+    """seconds since the run began"""
+    progress: bytes | None = None
+
+
+class BellKind(IntEnum):
+    READY = 0
+    """a job is ready in `queue`"""
+    DUE = 1
+    """something in `queue` falls due sooner than was known"""
+    CANCEL = 2
+    """job `id`, which this node holds, is to be cancelled"""
+    FINISHED = 3
+    """job `id`, which this mailbox watches, is finished"""
+    QUEUE = 4
+    """`queue` is new"""
+
+
+class Bell(NamedTuple):
+    """A hint that something is worth a look. Bells may be lost and may ring for nothing."""
+
+    kind: BellKind
+    queue: str
+    id: str = ""
+
+
+class Due(NamedTuple):
+    queue: str
+    wait: float
+    """seconds from now; 0 or less: due"""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """A supervisor as others see it. The id is never reused."""
+
+    id: str
+    lease: float
+    """seconds without a beat after which what it holds is taken back"""
+    host: str = ""
+    pid: int = 0
+    boot_id: str = ""
+    pid_namespace: str = ""
+    process_start: str = ""
+    """together with the four above: proof that a node of the same host is dead"""
+    started_at: float = 0.0
+    processes: int = 0
+    concurrency: int = 1
+    queues: tuple[str, ...] = ()
+    version: str = ""
+    seen_ago: float = 0.0
+    """seconds since its last beat; filled in by `nodes`"""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """Everything a store knows of a job. Moments in seconds since the epoch, by its own clock."""
+
+    queue: str
+    id: str
+    state: State
+    wire: bytes
+    priority: int
+    attempts: int
+    failures: int
+    crashes: int
+    losses: int
+    created_at: float
+    eta: float | None = None
+    """when it falls due, for a job that is scheduled or retrying; else when it fell due"""
+    started_at: float | None = None
+    finished_at: float | None = None
+    expires_at: float | None = None
+    deadline: float | None = None
+    node: str | None = None
+    number: int | None = None
+    """the last delivery's token"""
+    pid: int | None = None
+    progress: bytes | None = None
+    result: bytes | None = None
+    errors: tuple[bytes, ...] = ()
+    """packed ErrorInfo, newest first"""
+    reason: str | None = None
+    cancelling: bool = False
+    """a cancel was asked for while it ran"""
+    park_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """How many jobs of a queue are in each state."""
+
+    queue: str
+    counts: Mapping[State, int]
+    pending_by_priority: Mapping[int, int] = field(default_factory=dict)
+    parked: Mapping[str, int] = field(default_factory=dict)
+    """waiting jobs by the key they are parked under"""
+    processed: int = 0
+    """deliveries that ended as succeeded, ever"""
+    failed: int = 0
+    """deliveries that ended as failed, ever"""
+
+
+class Mailbox(ABC):
+    """Where the bells for one node or one waiting process arrive. Used by one thread."""
+
+    @abstractmethod
+    def wait(self, timeout: float) -> list[Bell]:
+        """Block until there is a bell, `wake` was called or `timeout` seconds have passed.
+
+        Answers everything that has arrived. A lost connection is BrokerUnavailable, once: the
+        next call connects again, and what was rung in between is lost.
+        """
+
+    @abstractmethod
+    def wake(self) -> None:
+        """Make the `wait` that runs now, or else the next one, return. Any thread."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+class Broker(ABC):
+    """A store of jobs. Thread-safe; a connection opened before a fork is not used after it.
+
+    Every method may raise BrokerUnavailable; the call can then be repeated as it was.
+    """
+
+    capabilities: ClassVar[Capabilities]
+    schemes: ClassVar[tuple[str, ...]]
+    """URL schemes it answers to"""
+
+    @classmethod
+    @abstractmethod
+    def from_url(cls, url: str, *, namespace: str, limits: Limits) -> Broker:
+        """Make one without connecting. Raises OptionError for a URL it cannot understand."""
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Answer, or raise BrokerUnavailable saying in one line what was tried and why it failed,
+        with the password hidden."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of connections. The next call may open new ones."""
+
+    # -- submit
+
+    @abstractmethod
+    def enqueue(self, messages: Sequence[Message]) -> list[Receipt]:
+        """Store messages; one receipt each, in order.
+
+        An id whose job is unfinished is a duplicate, unless the record was made by the same
+        `call`: then this is a repeat and is accepted again, whatever the job has become. An id
+        whose job is finished begins a new job. Raises BrokerFull only where nothing of the whole
+        call was stored.
+        """
+
+    async def aenqueue(self, messages: Sequence[Message]) -> list[Receipt]:
+        """The same from asyncio; natively where the broker can, else in a thread."""
+        return await asyncio.to_thread(self.enqueue, messages)
+
+    # -- consume
+
+    @abstractmethod
+    def fetch(self, node: str, plan: Sequence[Take], first: int) -> Fetched:
+        """Take ready jobs: the most urgent first, oldest first within a priority.
+
+        The deliveries get numbers `first`, `first + 1`, … in the order of the plan, each entry of
+        which has as many numbers as its limit. Asking again with the same `first` answers what
+        the first asking delivered. A queue that gave less than its limit lists the node as idle;
+        one that gave its limit and has more rings the next idle node. A ready job that is past its
+        `expires` or `deadline` is settled here (expired; failed with reason `deadline`), not
+        delivered. Raises NodeLost.
+        """
+
+    @abstractmethod
+    def settle(self, node: str, outcomes: Sequence[Outcome]) -> list[State | None]:
+        """Record what deliveries came to; for each the job's state after it, or None: fenced.
+
+        A job that was marked for cancelling ends as cancelled whatever the outcome says, unless it
+        never started and is given back: that one too is cancelled. Results are kept here where
+        `capabilities.results`.
+        """
+
+    @abstractmethod
+    def note(self, node: str, notes: Sequence[Note]) -> list[bool]:
+        """Write down starts and progress; False where the token no longer holds the job."""
+
+    # -- listen
+
+    @abstractmethod
+    def open_mailbox(self, name: str) -> Mailbox:
+        """The mailbox of a node (by its id) or of a waiting process (any unique name). It hears
+        what is rung from the moment this returns."""
+
+    @abstractmethod
+    def watch(self, mailbox: str, keys: Sequence[JobKey]) -> list[bool]:
+        """Ring FINISHED in `mailbox` when these jobs finish; True for those that already have, or
+        have no record."""
+
+    # -- control
+
+    @abstractmethod
+    def cancel(self, keys: Sequence[JobKey]) -> list[bool | None]:
+        """True: ended as cancelled, or, where active, marked and its node rung. False: it was
+        finished. None: there is no record."""
+
+    @abstractmethod
+    def unpark(self, queue: str, keys: Sequence[str], limit: int) -> int:
+        """Make up to `limit` jobs parked under these keys pending, oldest first; how many."""
+
+    # -- time
+
+    @abstractmethod
+    def due(self, queues: Sequence[str], horizon: float, limit: int) -> list[Due]:
+        """Times within `horizon` seconds at which scheduled or retrying jobs fall due, soonest
+        first, at most `limit` for each queue."""
+
+    @abstractmethod
+    def promote(self, queues: Sequence[str], limit: int) -> int:
+        """Make up to `limit` due jobs of each queue pending; how many in all."""
+
+    # -- nodes
+
+    @abstractmethod
+    def join(self, node: NodeInfo, queues: Sequence[str]) -> None:
+        """Announce the node in these queues and give it a lease there. May be repeated."""
+
+    @abstractmethod
+    def beat(self, node: NodeInfo, queues: Sequence[str]) -> list[tuple[JobKey, int]]:
+        """Renew the lease in these queues; answers the held jobs that are marked for cancelling,
+        with their delivery's number. Raises NodeLost where one of them no longer knows the node."""
+
+    @abstractmethod
+    def leave(self, node: str, queues: Sequence[str]) -> None:
+        """The node has ended in good order: forget it. What it still holds is taken back."""
+
+    @abstractmethod
+    def reap(self, queues: Sequence[str], limit: int, dead: Sequence[str] = ()) -> int:
+        """Take back up to `limit` jobs a queue from nodes whose lease ran out, and from `dead`
+        ones at once; how many. Each gets a loss; the token stays unsettled.
+
+        Nothing is taken for a lease that ran out until the store has received beats for one whole
+        lease without a gap: a longer silence, or a step of its clock, first renews every lease.
+        """
+
+    @abstractmethod
+    def held(self, node: str, queues: Sequence[str]) -> list[tuple[JobKey, int]]:
+        """What the store believes this node holds, with the deliveries' numbers."""
+
+    # -- look
+
+    @abstractmethod
+    def get(self, keys: Sequence[JobKey]) -> list[JobRecord | None]:
+        """Records, in one round trip."""
+
+    @abstractmethod
+    def stats(self, queues: Sequence[str]) -> list[QueueStats]: ...
+
+    @abstractmethod
+    def queues(self) -> list[str]:
+        """Every queue of the namespace, sorted."""
+
+    @abstractmethod
+    def nodes(self) -> list[NodeInfo]:
+        """Every node that beat within its lease or a little longer."""
+
+    @abstractmethod
+    def now(self) -> float:
+        """The store's clock, skew included; seconds since the epoch."""
+
+    # -- upkeep
+
+    @abstractmethod
+    def sweep(self, queues: Sequence[str], limit: int) -> int:
+        """One bounded slice of housekeeping in each queue; how many things it did (0: all clean).
+
+        Removes records past their retention and failed ones beyond the limits, expires waiting
+        jobs, fails parked ones whose time is up, drops ready entries whose job has left, and takes
+        back active jobs that no node's set holds.
+        """
+
+    @abstractmethod
+    def set_skew(self, seconds: float) -> None:
+        """Move the store's clock for everybody who uses it. For tests."""

@@ -1,0 +1,201 @@
+"""Every exception taskrunner raises, in one tree.
+
+    TaskrunnerError
+    ├── JobError                     about one job; carries `job_id`
+    │   ├── JobFailed                    it ended as failed; carries the remote error
+    │   ├── JobCancelled                 it ended as cancelled
+    │   ├── JobExpired                   nobody started it in time
+    │   ├── ResultTimeout                (also TimeoutError) it did not finish within the wait
+    │   ├── ResultExpired                it finished; its result is no longer kept
+    │   ├── JobNotFound                  (also LookupError) no record of that id
+    │   ├── AmbiguousJob                 that id exists in several queues
+    │   ├── DuplicateJob                 an unfinished job has that id
+    │   └── WouldDeadlock                every worker waits for a job that none is free to run
+    ├── BrokerError
+    │   ├── BrokerUnavailable            the store does not answer; ask again later
+    │   ├── BrokerFull                   the store has no room for more jobs
+    │   └── NodeLost                     the store no longer knows this node
+    ├── UnknownTask                  (also LookupError) nobody declared a task of that name
+    ├── OptionError                  (also ValueError) an option has a value it does not accept
+    ├── ArgumentError                (also TypeError) a value cannot be carried
+    ├── PayloadTooLarge              (also ValueError) arguments or result over the limit
+    ├── DeclarationError             (also ValueError) a task cannot be declared like that
+    ├── ConfigError                  (also ValueError) settings, all mistakes at once
+    ├── AppNotFound                  `module:attribute` does not lead to an App
+    ├── StartError                   the supervisor could not start its children
+    ├── MessageError                 bytes that are not a message this version can read
+    └── IllegalTransition            a state change that the table in `states` forbids
+
+Two more are raised inside a running task and derive from BaseException, so that a task's own
+`except Exception` does not swallow them: TaskInterrupt, with TaskTimeout and TaskCancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class TaskrunnerError(Exception):
+    """Something went wrong in taskrunner."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
+
+
+class JobError(TaskrunnerError):
+    """Something went wrong with one job."""
+
+    def __init__(self, message: str | None = None, *, job_id: str = "") -> None:
+        super().__init__(message)
+        self.job_id = job_id
+
+
+class JobFailed(JobError):
+    """The job failed.
+
+    `error_type` is the remote exception's qualified name (or a reason such as `crashed`),
+    `error_message` its text, `remote_traceback` its traceback as text, empty where there was none.
+    """
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        job_id: str = "",
+        error_type: str = "",
+        error_message: str = "",
+        remote_traceback: str = "",
+        reason: str = "",
+    ) -> None:
+        super().__init__(message, job_id=job_id)
+        self.error_type = error_type
+        self.error_message = error_message
+        self.remote_traceback = remote_traceback
+        self.reason = reason
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text}\n\nin the worker:\n{self.remote_traceback}" if self.remote_traceback else text
+
+
+class JobCancelled(JobError):
+    """The job was cancelled."""
+
+
+class JobExpired(JobError):
+    """The job expired: nobody started it before its `expires`."""
+
+
+class ResultTimeout(JobError, TimeoutError):
+    """The job did not finish within the time given to `result`."""
+
+
+class ResultExpired(JobError):
+    """The job finished, and its result is no longer kept."""
+
+
+class JobNotFound(JobError, LookupError):
+    """There is no record of that job."""
+
+
+class AmbiguousJob(JobError):
+    """That job id exists in several queues: name the queue."""
+
+    def __init__(
+        self, message: str | None = None, *, job_id: str = "", queues: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message, job_id=job_id)
+        self.queues = tuple(queues)
+
+
+class DuplicateJob(JobError):
+    """An unfinished job has that id already; `existing_id` names it."""
+
+    def __init__(
+        self, message: str | None = None, *, job_id: str = "", existing_id: str = ""
+    ) -> None:
+        super().__init__(message, job_id=job_id)
+        self.existing_id = existing_id
+
+
+class WouldDeadlock(JobError):
+    """Every worker waits for the result of a job that none of them is free to run."""
+
+
+class BrokerError(TaskrunnerError):
+    """The broker could not do what it was asked."""
+
+
+class BrokerUnavailable(BrokerError):
+    """The broker does not answer."""
+
+
+class BrokerFull(BrokerError):
+    """The broker has no room for more jobs."""
+
+
+class NodeLost(BrokerError):
+    """The store does not know this node (any more): its lease ran out and its jobs were taken back."""
+
+
+class UnknownTask(TaskrunnerError, LookupError):
+    """Nobody declared a task of that name."""
+
+
+class OptionError(TaskrunnerError, ValueError):
+    """An option has a value that it does not accept."""
+
+
+class ArgumentError(TaskrunnerError, TypeError):
+    """A value cannot be carried to a worker or back."""
+
+
+class PayloadTooLarge(TaskrunnerError, ValueError):
+    """Arguments or a result are over the size limit."""
+
+
+class DeclarationError(TaskrunnerError, ValueError):
+    """A task cannot be declared like that."""
+
+
+class ConfigError(TaskrunnerError, ValueError):
+    """Some settings are wrong; `problems` lists every one of them, one sentence each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class AppNotFound(TaskrunnerError):
+    """`module:attribute` does not lead to an App.
+
+    `user_traceback` holds the traceback of the user's own module where that raised.
+    """
+
+    def __init__(self, message: str | None = None, *, user_traceback: str = "") -> None:
+        super().__init__(message)
+        self.user_traceback = user_traceback
+
+
+class StartError(TaskrunnerError):
+    """The supervisor could not start."""
+
+
+class MessageError(TaskrunnerError):
+    """Bytes that are not a message this version can read."""
+
+
+class IllegalTransition(TaskrunnerError):
+    """A job cannot go from the one state to the other."""
+
+
+class TaskInterrupt(BaseException):
+    """The running task is asked to stop now."""
+
+
+class TaskTimeout(TaskInterrupt):
+    """The run exceeded its `timeout`, or the job its `deadline`."""
+
+
+class TaskCancelled(TaskInterrupt):
+    """The job was cancelled while it ran."""

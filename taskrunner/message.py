@@ -1,0 +1,241 @@
+"""A job on the wire.
+
+    wire    = msgpack [version, header, body]
+    header  = msgpack map, short keys, everything that equals its default left out
+    body    = bytes: the packed arguments (one day encrypted); only the child looks inside
+
+The id, the queue, the priority and the times are not in the wire: they belong to the job's record,
+which the broker keeps beside it. Header keys of version 1, all optional but `t`:
+
+    t   task name (text)                    h   the user's headers (map of text to text)
+    to  timeout of a run, ms                u   unique key            }
+    r   retries (int)                       l   limit keys            } places that later versions
+    bo  backoff [initial ms, factor,        g   group key             } act on; this one carries
+        maximum ms, jitter]                 f   fair key              } them unchanged
+    ro  retry on (names of exceptions)      k   id of the encryption or signing key
+    rt  retention, ms                       s   signature (bytes)
+
+A key that this version does not know is kept in `Header.extra` and passed on: a newer client's
+message survives an older node. A newer `version` is refused with MessageError, and whoever holds
+the message keeps its bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property, lru_cache
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgpack
+
+from taskrunner.errors import MessageError
+
+VERSION: Final = 1
+
+_pack = msgpack.packb
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a node must know of a job to run it, without looking at the arguments.
+
+    Durations are in seconds. None means: as the task declares it, else the default.
+    """
+
+    task: str
+    timeout: float | None = None
+    retries: int | None = None
+    backoff: tuple[float, float, float, bool] | None = None
+    """initial (s), factor, maximum (s), jitter"""
+    retry_on: tuple[str, ...] | None = None
+    """qualified names of exception classes"""
+    retention: float | None = None
+    headers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    unique_key: str | None = None
+    limit_keys: tuple[str, ...] | None = None
+    group: str | None = None
+    fair_key: str | None = None
+    key_id: str | None = None
+    signature: bytes | None = None
+    extra: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    """header keys of a later version, carried unchanged"""
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The header's own bytes; made once, because many messages share one header."""
+        found: dict[str, Any] = {"t": self.task}
+        for name, (key, to_wire, _) in _KEYS.items():
+            value = getattr(self, name)
+            if value is not None and value != _NOTHING:
+                found[key] = to_wire(value)
+        return bytes(_pack({**found, **self.extra}))
+
+    @classmethod
+    def from_map(cls, found: Mapping[str, Any]) -> Header:
+        """Read a header map. Raises MessageError where it is not one."""
+        try:
+            if len(found) == 1:
+                return _plain(found["t"])
+            values = {
+                name: from_wire(found[key])
+                for name, (key, _, from_wire) in _KEYS.items()
+                if key in found
+            }
+            extra = {key: value for key, value in found.items() if key not in _KNOWN}
+            return cls(task=_text(found["t"]), extra=extra, **values)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise MessageError(f"unreadable header: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When a job may start and when it must have. Durations in seconds, moments since the epoch.
+
+    Durations count from the moment the store accepts the job, by the store's clock.
+    """
+
+    delay: float | None = None
+    eta: float | None = None
+    expires_in: float | None = None
+    expires_at: float | None = None
+    deadline: float | None = None
+
+
+NOW: Final = Timing()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The frozen value that describes one job to a broker."""
+
+    id: str
+    queue: str
+    header: Header
+    body: bytes
+    priority: int = 5
+    timing: Timing = NOW
+    call: str = ""
+    """Names the enqueue call, the same in its repeats. Empty where the id itself does: one that
+    taskrunner made, and that no other call can have."""
+
+    @property
+    def task(self) -> str:
+        return self.header.task
+
+    @property
+    def wire(self) -> bytes:
+        """The message as it travels. Put together by hand (an array of three, then msgpack's two
+        forms of bytes), since this runs for every job: the header's bytes are shared."""
+        body = self.body
+        size = len(body)
+        lead = b"\xc4" + size.to_bytes(1) if size < 256 else b"\xc6" + size.to_bytes(4)
+        return b"\x93\x01" + self.header.packed + lead + body
+
+
+def unpack(wire: bytes) -> tuple[Header, bytes]:
+    """The header and the body of a wire. Raises MessageError for anything that is not one."""
+    try:
+        version, header, body = msgpack.unpackb(wire, raw=False, strict_map_key=True)
+    except Exception as error:  # noqa: BLE001  msgpack raises a dozen kinds for hostile bytes
+        raise MessageError(f"not a message: {type(error).__name__}: {error}") from error
+    if version != VERSION or isinstance(version, bool):
+        raise MessageError(f"message version {version!r}; this node reads version {VERSION}")
+    if not isinstance(header, dict) or not isinstance(body, bytes):
+        raise MessageError("not a message: the header is not a map or the body not bytes")
+    return Header.from_map(header), body
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """One failed run, as it is kept with the job."""
+
+    type: str
+    """qualified name of the exception, or a reason such as `crashed`"""
+    message: str
+    traceback: str = ""
+    attempt: int = 0
+    at: float = 0.0
+    """seconds since the epoch"""
+
+    def pack(self) -> bytes:
+        return bytes(_pack([self.type, self.message, self.traceback, self.attempt, self.at]))
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> ErrorInfo:
+        """Read one; what cannot be read becomes an ErrorInfo that says so."""
+        try:
+            return cls(*msgpack.unpackb(packed))
+        except Exception as error:  # noqa: BLE001  see unpack above
+            return cls("unreadable", f"the stored error cannot be read: {error}")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"expected text, got {type(value).__name__}")
+    return value
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _seconds(milliseconds: Any) -> float:
+    return float(milliseconds) / 1000
+
+
+def _backoff_to_wire(value: tuple[float, float, float, bool]) -> list[Any]:
+    initial, factor, maximum, jitter = value
+    return [_milliseconds(initial), factor, _milliseconds(maximum), jitter]
+
+
+def _backoff_from_wire(value: Any) -> tuple[float, float, float, bool]:
+    initial, factor, maximum, jitter = value
+    return _seconds(initial), float(factor), _seconds(maximum), bool(jitter)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list, got {type(value).__name__}")
+    return tuple(_text(item) for item in value)
+
+
+def _headers(value: Any) -> Mapping[str, str]:
+    return MappingProxyType({_text(key): str(item) for key, item in value.items()})
+
+
+_KEYS: Final[Mapping[str, tuple[str, Any, Any]]] = {
+    "timeout": ("to", _milliseconds, _seconds),
+    "retries": ("r", int, int),
+    "backoff": ("bo", _backoff_to_wire, _backoff_from_wire),
+    "retry_on": ("ro", list, _texts),
+    "retention": ("rt", _milliseconds, _seconds),
+    "headers": ("h", dict, _headers),
+    "unique_key": ("u", str, _text),
+    "limit_keys": ("l", list, _texts),
+    "group": ("g", str, _text),
+    "fair_key": ("f", str, _text),
+    "key_id": ("k", str, _text),
+    "signature": ("s", bytes, bytes),
+}
+_KNOWN: Final = frozenset({"t", *(key for key, _, _ in _KEYS.values())})
+assert {"task", "extra", *_KEYS} == {f.name for f in fields(Header)}
+
+
+@lru_cache(maxsize=4096)
+def _plain(task: Any) -> Header:
+    """The header that says no more than its task's name: most of them."""
+    return Header(task=_text(task))
+
+
+__all__ = [
+    "NOW",
+    "VERSION",
+    "ErrorInfo",
+    "Header",
+    "Message",
+    "Timing",
+    "unpack",
+]
