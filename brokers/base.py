@@ -8,10 +8,11 @@ its answer was lost, leaves the store as if it had been made once.
 The contract in words is docs/writing-a-broker.md; the contract as a test is
 `taskrunner.testing.conformance`. `memory.py` is the readable reference.
 
-    submit    enqueue                         look     get, stats, queues, nodes, now
-    consume   join, fetch, settle, note       control  cancel, unpark
-    listen    open_mailbox, watch             upkeep   beat, reap, sweep, held, leave
-    time      due, promote
+    BrokerClient                              Broker, besides
+      submit    enqueue                         consume  fetch, settle, note, unpark
+      listen    open_mailbox, watch             time     due, promote
+      control   cancel                          nodes    join, beat, leave, reap, held
+      look      get, stats, queues, nodes, now  upkeep   sweep
 
 Tokens. A delivery is fenced by its token: the node's id and a number the node never uses twice.
 The record keeps the token of the last delivery and whether it was settled. A write that carries
@@ -296,20 +297,15 @@ class Mailbox(ABC):
     def close(self) -> None: ...
 
 
-class Broker(ABC):
-    """A store of jobs. Thread-safe; a connection opened before a fork is not used after it.
+class BrokerClient(ABC):
+    """What producers, waiters and onlookers need of a broker: submit, listen, control, look.
 
-    Every method may raise BrokerUnavailable; the call can then be repeated as it was.
+    `worker.upcall` implements no more than this, over the pipe to a supervisor. Thread-safe; a
+    connection opened before a fork is not used after it. Every method may raise
+    BrokerUnavailable; the call can then be repeated as it was.
     """
 
     capabilities: ClassVar[Capabilities]
-    schemes: ClassVar[tuple[str, ...]]
-    """URL schemes it answers to"""
-
-    @classmethod
-    @abstractmethod
-    def from_url(cls, url: str, *, namespace: str, limits: Limits) -> Broker:
-        """Make one without connecting. Raises OptionError for a URL it cannot understand."""
 
     @abstractmethod
     def ping(self) -> None:
@@ -335,6 +331,58 @@ class Broker(ABC):
     async def aenqueue(self, messages: Sequence[Message]) -> list[Receipt]:
         """The same from asyncio; natively where the broker can, else in a thread."""
         return await asyncio.to_thread(self.enqueue, messages)
+
+    # -- listen
+
+    @abstractmethod
+    def open_mailbox(self, name: str) -> Mailbox:
+        """The mailbox of a node (by its id) or of a waiting process (any unique name without
+        spaces). It hears what is rung from the moment this returns."""
+
+    @abstractmethod
+    def watch(self, mailbox: str, keys: Sequence[JobKey]) -> list[bool]:
+        """Ring FINISHED in `mailbox` when these jobs finish; True for those that already have, or
+        have no record."""
+
+    # -- control
+
+    @abstractmethod
+    def cancel(self, keys: Sequence[JobKey]) -> list[bool | None]:
+        """True: ended as cancelled, or, where active, marked and its node rung. False: it was
+        finished. None: there is no record."""
+
+    # -- look
+
+    @abstractmethod
+    def get(self, keys: Sequence[JobKey]) -> list[JobRecord | None]:
+        """Records, in one round trip."""
+
+    @abstractmethod
+    def stats(self, queues: Sequence[str]) -> list[QueueStats]: ...
+
+    @abstractmethod
+    def queues(self) -> list[str]:
+        """Every queue of the namespace, sorted."""
+
+    @abstractmethod
+    def nodes(self) -> list[NodeInfo]:
+        """Every node that beat within its lease or a little longer."""
+
+    @abstractmethod
+    def now(self) -> float:
+        """The store's clock, skew included; seconds since the epoch."""
+
+
+class Broker(BrokerClient):
+    """A store of jobs, whole: what a supervisor needs besides."""
+
+    schemes: ClassVar[tuple[str, ...]]
+    """URL schemes it answers to"""
+
+    @classmethod
+    @abstractmethod
+    def from_url(cls, url: str, *, namespace: str, limits: Limits) -> Broker:
+        """Make one without connecting. Raises OptionError for a URL it cannot understand."""
 
     # -- consume
 
@@ -362,25 +410,6 @@ class Broker(ABC):
     @abstractmethod
     def note(self, node: str, notes: Sequence[Note]) -> list[bool]:
         """Write down starts and progress; False where the token no longer holds the job."""
-
-    # -- listen
-
-    @abstractmethod
-    def open_mailbox(self, name: str) -> Mailbox:
-        """The mailbox of a node (by its id) or of a waiting process (any unique name). It hears
-        what is rung from the moment this returns."""
-
-    @abstractmethod
-    def watch(self, mailbox: str, keys: Sequence[JobKey]) -> list[bool]:
-        """Ring FINISHED in `mailbox` when these jobs finish; True for those that already have, or
-        have no record."""
-
-    # -- control
-
-    @abstractmethod
-    def cancel(self, keys: Sequence[JobKey]) -> list[bool | None]:
-        """True: ended as cancelled, or, where active, marked and its node rung. False: it was
-        finished. None: there is no record."""
 
     @abstractmethod
     def unpark(self, queue: str, keys: Sequence[str], limit: int) -> int:
@@ -424,27 +453,6 @@ class Broker(ABC):
     @abstractmethod
     def held(self, node: str, queues: Sequence[str]) -> list[tuple[JobKey, int]]:
         """What the store believes this node holds, with the deliveries' numbers."""
-
-    # -- look
-
-    @abstractmethod
-    def get(self, keys: Sequence[JobKey]) -> list[JobRecord | None]:
-        """Records, in one round trip."""
-
-    @abstractmethod
-    def stats(self, queues: Sequence[str]) -> list[QueueStats]: ...
-
-    @abstractmethod
-    def queues(self) -> list[str]:
-        """Every queue of the namespace, sorted."""
-
-    @abstractmethod
-    def nodes(self) -> list[NodeInfo]:
-        """Every node that beat within its lease or a little longer."""
-
-    @abstractmethod
-    def now(self) -> float:
-        """The store's clock, skew included; seconds since the epoch."""
 
     # -- upkeep
 

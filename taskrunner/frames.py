@@ -7,8 +7,8 @@
       TAKE      [request, most]                    DONE      [[outcome, …]]
       INTERRUPT [number, why]                      TAKEN     [request, [number, …]]
       ANSWER    [call, ok, value]                  CALL      [call, number, method, value]
-      STOP      []                                 PROGRESS  [number, value]
-                                                   BLOCKED   [number, is_blocked]
+      DEADLOCK  [number]                           PROGRESS  [number, value]
+      STOP      []                                 BLOCKED   [number, is_blocked]
                                                    BEAT      []
 
 A delivery is `Delivery` as a list; an outcome is `Outcome` as a list. Both sides refuse a frame of
@@ -17,7 +17,8 @@ more than MAX_FRAME bytes, and anything they cannot read, with FrameError.
 TAKE is a question: of what the child has not started it gives back at most `most`, last first, and
 names it in TAKEN; only that may go elsewhere. CALL is an upcall: what a task asks of a broker that
 only the supervisor can reach. BLOCKED says that a job waits for another's result, so that its slot
-does not count.
+does not count; DEADLOCK answers that no worker is left to run what it waits for. STOP: give back
+nothing, finish what runs, report it and exit; whoever sends it has taken back the rest before.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Kind(IntEnum):
     INTERRUPT = 3
     ANSWER = 4
     STOP = 5
+    DEADLOCK = 6
     READY = 11
     DONE = 12
     TAKEN = 13
