@@ -1,14 +1,31 @@
-"""Every setting, in one frozen object."""
+"""Every setting, in one frozen object, from five sources.
+
+    command line  >  App(...)  >  TASKRUNNER_*  >  taskrunner.toml or pyproject.toml  >  defaults
+
+Settings are read once, all mistakes are reported together, and nothing has started by then.
+"""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from taskrunner import _settings
+from taskrunner._settings import hide_password, hide_passwords
+from taskrunner.errors import ConfigError
+
+__all__ = ["SETTING_NAMES", "Config", "hide_password", "hide_passwords"]
+
+_URLS: Final = ("broker", "backend")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Config:
-    """Settings after the command line, `TASKRUNNER_*`, the files and the defaults were put together.
+    """Settings after all sources were put together.
 
     Names carry their unit: `_s` seconds, `_bytes` bytes.
     """
@@ -49,3 +66,77 @@ class Config:
     """outcomes kept while the broker is away; beyond, nothing new is started"""
     log_level: str = "info"
     log_format: str = "text"
+    sources: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({}), compare=False, kw_only=True
+    )
+    """where each setting came from: "command line", "App(...)", "TASKRUNNER_RETRIES",
+    "taskrunner.toml", "pyproject.toml" or "default"; those not named here are defaults too"""
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        arguments: Mapping[str, Any] = MappingProxyType({}),
+        code: Mapping[str, Any] = MappingProxyType({}),
+        environ: Mapping[str, str] | None = None,
+        folder: Path | str | None = None,
+    ) -> Config:
+        """Put the sources together.
+
+        `arguments` are those of the command line, as text or as values, `code` those of `App(...)`;
+        None in either means: not given. `environ` is the process's own unless given, `folder` the
+        current one. Raises ConfigError with every mistake of every source, also where a stronger
+        source says the same setting right.
+        """
+        problems: list[str] = []
+        weakest_first = (
+            _settings.file(Path(folder) if folder is not None else Path.cwd(), problems),
+            _settings.environment(os.environ if environ is None else environ),
+            _settings.code(code),
+            _settings.command_line(arguments),
+        )
+        values: dict[str, Any] = {}
+        sources = dict.fromkeys(SETTING_NAMES, "default")
+        for source in weakest_first:
+            for name, raw in source.values.items():
+                try:
+                    values[name] = source.read(name, raw)
+                    sources[name] = source.fill(source.label, name)
+                except ValueError as problem:
+                    problems.append(str(problem))
+        if problems:
+            raise ConfigError(problems)
+        return cls(**values, sources=MappingProxyType(sources))
+
+    def source(self, name: str) -> str:
+        """Where this setting came from."""
+        return self.sources.get(name, "default")
+
+    def pack(self) -> dict[str, Any]:
+        """As plain values, for another process. Passwords are in it."""
+        values = {name: getattr(self, name) for name in SETTING_NAMES}
+        if self.queues is not None:
+            values["queues"] = [list(pair) for pair in self.queues]
+        return {**values, "sources": dict(self.sources)}
+
+    @classmethod
+    def unpack(cls, packed: Mapping[str, Any]) -> Config:
+        """The Config that `pack` made these values of."""
+        values = dict(packed)
+        if values["queues"] is not None:
+            values["queues"] = tuple((name, weight) for name, weight in values["queues"])
+        return cls(**{**values, "sources": MappingProxyType(values["sources"])})
+
+    def shown(self, name: str) -> Any:
+        """A setting's value as it may be printed: with the password of a URL hidden."""
+        value = getattr(self, name)
+        return hide_password(value) if name in _URLS and value is not None else value
+
+    def __repr__(self) -> str:
+        return f"Config({', '.join(f'{name}={self.shown(name)!r}' for name in SETTING_NAMES)})"
+
+
+SETTING_NAMES: Final = tuple(f.name for f in fields(Config) if f.name != "sources")
+"""Every setting, in the order the docs list them."""
+
+assert set(SETTING_NAMES) == set(_settings.KINDS)
