@@ -27,12 +27,15 @@
     └── IllegalTransition            a state change that the table in `states` forbids
 
 Two more are raised inside a running task and derive from BaseException, so that a task's own
-`except Exception` does not swallow them: TaskInterrupt, with TaskTimeout and TaskCancelled.
+`except Exception` does not swallow them: TaskInterrupt, with TaskTimeout and TaskCancelled. And
+two are raised by a task itself, to say what shall become of its job: Retry and Reject.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from datetime import timedelta
 
 
 class TaskrunnerError(Exception):
@@ -75,7 +78,9 @@ class JobFailed(JobError):
 
     def __str__(self) -> str:
         text = super().__str__()
-        return f"{text}\n\nin the worker:\n{self.remote_traceback}" if self.remote_traceback else text
+        return (
+            f"{text}\n\nin the worker:\n{self.remote_traceback}" if self.remote_traceback else text
+        )
 
 
 class JobCancelled(JobError):
@@ -199,3 +204,36 @@ class TaskTimeout(TaskInterrupt):
 
 class TaskCancelled(TaskInterrupt):
     """The job was cancelled while it ran."""
+
+
+class Retry(TaskrunnerError):
+    """The task asks to be run again.
+
+    `delay`: seconds or a timedelta; None: what the task's backoff says. With `count=False` the run
+    is not counted as an error. Raises OptionError for a delay that is not one.
+    """
+
+    def __init__(
+        self, delay: float | timedelta | None = None, *, count: bool = True, reason: str = ""
+    ) -> None:
+        found = delay.total_seconds() if isinstance(delay, timedelta) else delay
+        if found is not None and not _is_delay(found):
+            raise OptionError(
+                f"Retry(delay={delay!r}): expected seconds (0 or more) or a timedelta"
+            )
+        super().__init__(reason or None)
+        self.delay = found
+        self.count = bool(count)
+
+
+class Reject(TaskrunnerError):
+    """The task sends its job to failed at once, without a retry; the message says why."""
+
+    @property
+    def reason(self) -> str:
+        return str(self)
+
+
+def _is_delay(value: object) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and math.isfinite(value) and value >= 0  # type: ignore[arg-type,operator]

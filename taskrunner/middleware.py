@@ -1,0 +1,98 @@
+"""Hooks around the life of a job and of a worker process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from taskrunner.context import JobContext
+from taskrunner.message import Message
+
+
+class Middleware:
+    """The base class: every hook, empty. Override what you need and give an instance to
+    `App(middleware=[…])`.
+
+    `on_enqueue`, `on_start` and `child_start` are called in the order of that list, the others in
+    the reverse order. A hook that raises never loses a job: `on_enqueue` fails the call, before
+    anything is submitted; the error of any other hook is logged and the job goes on. Hooks are
+    plain functions and run where the task runs: they should be quick.
+    """
+
+    def on_enqueue(self, message: Message) -> Message:
+        """A job is about to be submitted, in the submitting process. Answers the message to
+        submit: this one, or a changed copy (`dataclasses.replace`)."""
+        return message
+
+    def on_start(self, context: JobContext) -> None:
+        """The task is about to be called, in its worker process."""
+
+    def on_finish(self, context: JobContext, result: Any) -> None:
+        """The task has returned `result`."""
+
+    def on_retry(self, context: JobContext, error: BaseException, delay: float) -> None:
+        """The run ended with `error`; the job runs again after `delay` seconds."""
+
+    def on_failure(self, context: JobContext, error: BaseException) -> None:
+        """The run ended with `error`, and the job has failed for good."""
+
+    def child_start(self) -> None:
+        """A worker process has started and imported the application: the place to open pools of
+        connections."""
+
+    def child_stop(self) -> None:
+        """A worker process is about to end in good order: the place to close them. Not called
+        where it is killed."""
+
+
+Report: TypeAlias = Callable[[str, Middleware, Exception], None]
+"""Told of a hook that raised: its name, whose it is, and the error."""
+
+
+class Chain:
+    """The hooks of several middlewares as one. Hooks that nobody overrides cost nothing."""
+
+    def __init__(self, middleware: Sequence[Middleware], *, report: Report) -> None:
+        self._report = report
+        self._hooks = {
+            name: _overriding(middleware, name, reverse=name in _REVERSED) for name in _HOOKS
+        }
+
+    def start(self, context: JobContext) -> None:
+        self._call("on_start", context)
+
+    def finish(self, context: JobContext, result: Any) -> None:
+        self._call("on_finish", context, result)
+
+    def retry(self, context: JobContext, error: BaseException, delay: float) -> None:
+        self._call("on_retry", context, error, delay)
+
+    def failure(self, context: JobContext, error: BaseException) -> None:
+        self._call("on_failure", context, error)
+
+    def child_start(self) -> None:
+        self._call("child_start")
+
+    def child_stop(self) -> None:
+        self._call("child_stop")
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        for middleware in self._hooks[name]:
+            try:
+                getattr(middleware, name)(*arguments)
+            except Exception as error:  # noqa: BLE001  somebody else's code; the job goes on
+                self._report(name, middleware, error)
+
+
+def enqueue_hooks(middleware: Sequence[Middleware]) -> list[Callable[[Message], Message]]:
+    """The `on_enqueue` hooks that do something, in order."""
+    return [found.on_enqueue for found in _overriding(middleware, "on_enqueue", reverse=False)]
+
+
+_REVERSED = frozenset({"on_finish", "on_retry", "on_failure", "child_stop"})
+_HOOKS = ("on_start", "on_finish", "on_retry", "on_failure", "child_start", "child_stop")
+
+
+def _overriding(middleware: Sequence[Middleware], name: str, *, reverse: bool) -> list[Middleware]:
+    found = [one for one in middleware if getattr(type(one), name) is not getattr(Middleware, name)]
+    return found[::-1] if reverse else found
