@@ -63,7 +63,7 @@ class FrameError(TaskrunnerError):
     """The other end of a pipe sent something that is not a frame."""
 
 
-def encode(kind: Kind, *values: Any) -> bytes:
+def encode(kind: int, *values: Any) -> bytes:
     """One frame, length included. Raises FrameError over MAX_FRAME."""
     payload: bytes = msgpack.packb((int(kind), *values))
     if len(payload) > MAX_FRAME:

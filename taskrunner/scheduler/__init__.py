@@ -1,0 +1,1 @@
+"""What happens by the clock: due jobs become ready, lost nodes are reaped, old records go."""

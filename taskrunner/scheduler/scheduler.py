@@ -1,0 +1,167 @@
+"""The scheduler thread: sleeps until the first due time, promotes what is due, keeps house.
+
+Any number of nodes do this at once: each step is atomic in the store. Times are asked of the store
+as waits, so this machine's clock may be wrong. The heap is fed by looks at the next few seconds and
+by bells; what is further away stays in the store and costs nothing here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from taskrunner import crashpoints
+from taskrunner.brokers.base import Broker, NodeInfo
+from taskrunner.clock import Clock
+from taskrunner.errors import BrokerUnavailable
+from taskrunner.events import Events, JobsReturned
+from taskrunner.scheduler.heap import DueHeap
+
+LOOK_S = 2.5
+"""How often the store is asked what falls due; the horizon of the heap is twice that."""
+KEEP_HOUSE_S = 5.0
+DUE_LIMIT = 64
+PROMOTE_LIMIT = 500
+REAP_LIMIT = 500
+SWEEP_LIMIT = 500
+SWEEPS_IN_A_ROW = 20
+UNPARK_LIMIT = 500
+
+
+class SchedulerService:
+    """One thread. `tasks` names what this node can run; `proven_dead` judges nodes of its host."""
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        node: Callable[[], NodeInfo],
+        queues: Callable[[], Sequence[str]],
+        tasks: Callable[[], Sequence[str]],
+        proven_dead: Callable[[list[NodeInfo]], list[str]],
+        failed: Callable[[BrokerUnavailable], None],
+        chores: Sequence[Callable[[], None]],
+        clock: Clock,
+        events: Events,
+    ) -> None:
+        self._broker = broker
+        self._node = node
+        self._queues = queues
+        self._tasks = tasks
+        self._proven_dead = proven_dead
+        self._failed = failed
+        self._chores = chores
+        self._clock = clock
+        self._events = events
+        self._heap = DueHeap()
+        self._poked: set[str] = set()
+        self._next_look = clock.monotonic()
+        self._next_house = clock.monotonic()
+        self._condition = threading.Condition()
+        self._stopping = False
+        self._hurried = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="taskrunner scheduler", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        with self._condition:
+            self._stopping = True
+            self._condition.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def poke(self, queue: str) -> None:
+        """Something in this queue may fall due sooner than is known. Any thread."""
+        with self._condition:
+            self._poked.add(queue)
+            self._condition.notify_all()
+
+    def hurry(self) -> None:
+        """Keep house now. Any thread."""
+        with self._condition:
+            self._next_house = self._clock.monotonic()
+            self._hurried = True
+            self._condition.notify_all()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self.run_once()
+            except BrokerUnavailable as error:
+                self._failed(error)
+                self._next_look = self._clock.monotonic() + 1.0
+            self._sleep()
+
+    def _sleep(self) -> None:
+        times = [self._next_look, self._next_house]
+        if (first := self._heap.first()) is not None:
+            times.append(first)
+        with self._condition:
+            wait = max(0.0, min(times) - self._clock.monotonic())
+            self._condition.wait_for(lambda: self._stopping or self._poked or self._hurried, wait)
+            self._hurried = False
+
+    def run_once(self) -> None:
+        """Look, promote, keep house: each if it is time."""
+        now = self._clock.monotonic()
+        with self._condition:
+            poked, self._poked = self._poked, set()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_S
+            self._look(list(self._queues()))
+        elif poked:
+            self._look(sorted(poked))
+        self._promote()
+        if now >= self._next_house:
+            self._next_house = now + KEEP_HOUSE_S
+            self._keep_house(list(self._queues()))
+
+    def _look(self, queues: list[str]) -> None:
+        asked = self._clock.monotonic()
+        for due in self._broker.due(queues, 2 * LOOK_S, 1):
+            self._heap.add(due.queue, asked + due.wait)
+
+    def _promote(self) -> None:
+        queues = self._heap.pop_due(self._clock.monotonic())
+        if not queues:
+            return
+        if crashpoints.ARMED:
+            crashpoints.reach("promote.before")
+        self._broker.promote(queues, PROMOTE_LIMIT)
+        if crashpoints.ARMED:
+            crashpoints.reach("promote.after")
+        self._look(queues)
+
+    def _keep_house(self, queues: list[str]) -> None:
+        for chore in self._chores:
+            chore()
+        self._reap(queues)
+        self._unpark(queues)
+        for _ in range(SWEEPS_IN_A_ROW):
+            if self._stopping or not self._broker.sweep(queues, SWEEP_LIMIT):
+                break
+
+    def _reap(self, queues: list[str]) -> None:
+        mine = self._node().id
+        others = [node for node in self._broker.nodes() if node.id != mine]
+        dead = self._proven_dead(others)
+        if crashpoints.ARMED:
+            crashpoints.reach("reap.before")
+        count = self._broker.reap(queues, REAP_LIMIT, dead)
+        if crashpoints.ARMED:
+            crashpoints.reach("reap.after")
+        if count:
+            self._events.emit(JobsReturned(count=count, why="their node is gone"))
+            self._next_house = self._clock.monotonic()
+
+    def _unpark(self, queues: list[str]) -> None:
+        """Jobs whose task was unknown to the node that fetched them, and is not to this one."""
+        known = {f"task:{name}" for name in self._tasks()}
+        for stats in self._broker.stats(queues):
+            keys = [key for key in stats.parked if key in known]
+            if keys:
+                self._broker.unpark(stats.queue, keys, UNPARK_LIMIT)

@@ -1,0 +1,152 @@
+"""One child as its supervisor sees it: what it holds, what it runs, how it is doing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+from taskrunner.brokers.base import Delivery
+from taskrunner.frames import Kind, Why
+from taskrunner.retry import Policy
+from taskrunner.supervisor.channel import Channel
+from taskrunner.supervisor.generation import Generation
+from taskrunner.worker.startpage import SlotView, StartPage
+
+
+class Phase(Enum):
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+    """gets no more work; exits when what it runs has ended"""
+    KILLED = "killed"
+    """told to die by us; its exit is awaited"""
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """A delivery in this node's hands."""
+
+    delivery: Delivery
+    task: str
+    policy: Policy
+    since: float
+    """monotonic time of its fetch"""
+    limit: float | None
+    """seconds a run may take"""
+    estimate: float = 0.0
+    noted: bool = False
+    interrupted: tuple[Why, float] | None = None
+    """why, and the monotonic time at which"""
+
+    @property
+    def size(self) -> int:
+        return len(self.delivery.wire)
+
+    def aged(self, now: float) -> Delivery:
+        """The delivery with its times counted from now."""
+        delivery = self.delivery
+        if delivery.expires_in is None and delivery.deadline_in is None:
+            return delivery
+        age = now - self.since
+        return delivery._replace(
+            expires_in=None if delivery.expires_in is None else delivery.expires_in - age,
+            deadline_in=None if delivery.deadline_in is None else delivery.deadline_in - age,
+        )
+
+    def deadline(self) -> float | None:
+        """The monotonic time of the job's deadline."""
+        left = self.delivery.deadline_in
+        return None if left is None else self.since + left
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """A process, or a thread that plays one."""
+
+    number: int
+    generation: Generation
+    page: StartPage
+    concurrency: int
+    extra: bool = False
+    """started because all others wait for results"""
+    channel: Channel = field(init=False)
+    pid: int = 0
+    phase: Phase = Phase.STARTING
+    started_at: float = 0.0
+    heard_at: float = 0.0
+    """monotonic time of its last frame"""
+    held: dict[int, Held] = field(default_factory=dict)
+    """by number, in the order in which it was sent"""
+    load: float = 0.0
+    """seconds of work that it holds, estimated"""
+    bytes: int = 0
+    blocked: set[int] = field(default_factory=set)
+    """numbers of running jobs that wait for another job's result"""
+    taking: bool = False
+    """a question of what it can give back is out"""
+    killed_for: tuple[int, Why] | None = None
+
+    @property
+    def idle_slots(self) -> int:
+        return max(0, self.concurrency - len(self.held))
+
+    @property
+    def is_blocked(self) -> bool:
+        """Every slot waits for a result."""
+        return len(self.blocked) >= self.concurrency
+
+    @property
+    def may_receive(self) -> bool:
+        return self.phase is Phase.READY and not self.taking and not self.is_blocked
+
+    def give(self, rows: list[Held], now: float) -> None:
+        """Send work, and remember it."""
+        for held in rows:
+            self.held[held.delivery.number] = held
+            self.load += held.estimate
+            self.bytes += held.size
+        self.channel.send(Kind.RUN, [held.aged(now) for held in rows])
+
+    def release(self, number: int) -> Held | None:
+        """Forget a delivery: it was reported, or taken back."""
+        held = self.held.pop(number, None)
+        if held is not None:
+            self.load = self.load - held.estimate if self.held else 0.0
+            self.bytes -= held.size
+            self.blocked.discard(number)
+        return held
+
+    def running(self) -> Iterator[tuple[Held, float]]:
+        """What runs now, with the monotonic time of its start."""
+        for slot in self.page.slots():
+            if slot.running:
+                held = self.held.get(slot.number)
+                if held is not None:
+                    yield held, slot.started_ns / 1e9
+
+    def split(self) -> tuple[list[Held], list[Held], list[Held]]:
+        """What it holds as (finished but unreported, running, unstarted), from the start page.
+
+        Starts happen in the order of delivery, so everything sent before the last start that is
+        still unreported has begun too.
+        """
+        slots = [slot for slot in self.page.slots() if slot.number]
+        begun = {slot.number for slot in slots}
+        running = {slot.number for slot in slots if slot.running}
+        last = max(slots, key=_start, default=None)
+        if last is not None and last.number in self.held:
+            for number in self.held:
+                begun.add(number)
+                if number == last.number:
+                    break
+        held = self.held.items()
+        return (
+            [h for n, h in held if n in begun and n not in running],
+            [h for n, h in held if n in running],
+            [h for n, h in held if n not in begun],
+        )
+
+
+def _start(slot: SlotView) -> int:
+    return slot.started_ns

@@ -1,0 +1,364 @@
+"""Who runs what: deliveries to children, unstarted work back from them, outcomes on to the settle.
+
+    fetch thread ──accept──▶ backlog ──spread──▶ child's pipe        (both under one lock)
+    main thread  ◀─finished, taken── child's pipe ──▶ settle
+
+A child is given what it will run in the next few milliseconds, by what its tasks took before:
+hundreds of no-ops, or one job of a second. What waits behind a slow job is asked back when a
+neighbour is idle, and given back to the store when nobody here gets to it.
+
+The fetch thread itself writes to the pipes: a hop over the main thread would cost a tenth of a
+millisecond of every job's start.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from taskrunner import crashpoints
+from taskrunner.brokers.base import Delivery, Outcome, OutcomeKind
+from taskrunner.clock import Clock
+from taskrunner.config import Config
+from taskrunner.errors import MessageError
+from taskrunner.events import Events, MessageUnreadable, UnknownTaskParked
+from taskrunner.frames import Kind
+from taskrunner.message import ErrorInfo, Header, unpack
+from taskrunner.retry import Policy
+from taskrunner.supervisor import verdict
+from taskrunner.supervisor.child import Child, Held, Phase
+from taskrunner.supervisor.durations import Durations
+
+AHEAD_S = 0.025
+"""Work given to a child beyond what it runs, when prefetch is automatic."""
+MOST_IN_CHILD = 600
+MOST_IN_FETCH = 1000
+PATIENCE_S = 1.0
+"""How long unstarted work may wait here for a child before the store gets it back."""
+BEHIND_S = 0.05
+"""How long a job runs before what waits behind it is asked back."""
+
+Settle = Callable[[str, list[Sequence[Any]]], None]
+
+
+class Dispatcher:
+    """The node's table of deliveries. Thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        clock: Clock,
+        events: Events,
+        settle: Settle,
+        room_opened: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._events = events
+        self._settle = settle
+        self._room_opened = room_opened
+        self._lock = threading.RLock()
+        self._tasks: Mapping[str, Policy] = {}
+        self._fallback = Policy(retries=config.retries, retention=config.retention_s)
+        self._backlog: deque[Held] = deque()
+        self._children: list[Child] = []
+        self._by_task = Durations()
+        self._by_queue = Durations()
+        self._sizes: dict[str, float] = {}
+        self._holding = False
+        self._giving_back = False
+        self._disowned: set[str] = set()
+
+    # -- what there is
+
+    def knows(self, tasks: Mapping[str, Policy]) -> None:
+        """The tasks that the newest generation declares."""
+        with self._lock:
+            self._tasks = tasks
+
+    @property
+    def tasks(self) -> Mapping[str, Policy]:
+        return self._tasks
+
+    def add(self, child: Child) -> None:
+        """A child is ready."""
+        with self._lock:
+            self._children.append(child)
+            self._spread()
+        self._room_opened()
+
+    def remove(self, child: Child) -> None:
+        """A child gets nothing any more; what it holds is `abandon`'s or its own to finish."""
+        with self._lock:
+            if child in self._children:
+                self._children.remove(child)
+
+    @property
+    def count(self) -> int:
+        """Deliveries in this node's hands."""
+        with self._lock:
+            return len(self._backlog) + sum(len(child.held) for child in self._children)
+
+    def numbers(self) -> set[tuple[str, int]]:
+        """The tokens of all of them."""
+        with self._lock:
+            helds = [*self._backlog, *(h for c in self._children for h in c.held.values())]
+            return {(held.delivery.node, held.delivery.number) for held in helds}
+
+    # -- room
+
+    def room(self, queue: str) -> int:
+        """How many more jobs of this queue there is use for now."""
+        with self._lock:
+            if self._holding or self._giving_back:
+                return 0
+            slots, seconds, size = self._free()
+        if self._config.prefetch is not None:
+            return min(slots, MOST_IN_FETCH)
+        wanted = int(seconds / self._by_queue.expect(queue))
+        fits = max(1, int(size / self._sizes.get(queue, 1.0)))
+        return max(0, min(max(slots, wanted), fits, MOST_IN_FETCH))
+
+    def _free(self) -> tuple[int, float, float]:
+        """Free slots, free seconds and free bytes of all children, less what the backlog takes."""
+        slots, seconds, size = -len(self._backlog), 0.0, 0.0
+        limit = self._config.prefetch_limit_bytes
+        for child in self._children:
+            if child.may_receive and child.bytes < limit:
+                slots += self._slots(child)
+                if len(child.held) < MOST_IN_CHILD:
+                    seconds += max(0.0, AHEAD_S * child.concurrency - child.load)
+                size += limit - child.bytes
+        seconds -= sum(self._by_task.expect(held.task) for held in islice(self._backlog, 100))
+        return slots, seconds, size
+
+    def _slots(self, child: Child) -> int:
+        if self._config.prefetch is not None:
+            return max(0, child.concurrency + self._config.prefetch - len(child.held))
+        return child.idle_slots
+
+    # -- in
+
+    def accept(self, deliveries: Sequence[Delivery]) -> None:
+        """Take in what was fetched, and pass it on. Fetch thread."""
+        now = self._clock.monotonic()
+        with self._lock:
+            for delivery in deliveries:
+                held = self._examined(delivery, now)
+                if held is not None:
+                    self._backlog.append(held)
+            if self._giving_back:
+                self._return_backlog()
+            else:
+                self._spread()
+
+    def _examined(self, delivery: Delivery, now: float) -> Held | None:
+        try:
+            header, _ = unpack(delivery.wire)
+        except MessageError as error:
+            self._unreadable(delivery, error)
+            return None
+        policy = self._tasks.get(header.task)
+        if policy is None:
+            self._park(delivery, header)
+            return None
+        size = len(delivery.wire)
+        mean = self._sizes.get(delivery.queue, float(size))
+        self._sizes[delivery.queue] = mean + 0.1 * (size - mean)
+        policy = policy.overridden(header)
+        return Held(delivery, header.task, policy, now, policy.timeout)
+
+    def _unreadable(self, delivery: Delivery, error: MessageError) -> None:
+        self._events.emit(MessageUnreadable(job_id=delivery.id, reason=str(error)))
+        held = Held(delivery, "", self._fallback, 0.0, None)
+        info = ErrorInfo("unreadable", str(error))
+        self._send([verdict.failed(held, "unreadable", info, started=False)], delivery.node)
+
+    def _park(self, delivery: Delivery, header: Header) -> None:
+        self._events.emit(UnknownTaskParked(task=header.task))
+        held = Held(delivery, header.task, self._fallback, 0.0, None)
+        outcome = verdict.outcome(
+            held,
+            OutcomeKind.PARKED,
+            started=False,
+            park_key=f"task:{header.task}",
+            delay=self._config.unknown_task_ttl_s,
+            reason="unknown task",
+        )
+        self._send([outcome], delivery.node)
+
+    def _spread(self) -> None:
+        """Give the backlog to children, evenly, as far as they have use for it."""
+        if not self._backlog or self._holding:
+            return
+        ready = sorted((c for c in self._children if c.may_receive), key=lambda c: c.load)
+        now = self._clock.monotonic()
+        if crashpoints.ARMED:
+            crashpoints.reach("dispatch.before")
+        for position, child in enumerate(ready):
+            share = -(-len(self._backlog) // (len(ready) - position))
+            batch = self._batch(child, share)
+            if batch:
+                child.give(batch, now)
+            if not self._backlog:
+                break
+        if crashpoints.ARMED:
+            crashpoints.reach("dispatch.after")
+
+    def _batch(self, child: Child, most: int) -> list[Held]:
+        slots = self._slots(child)
+        fixed = self._config.prefetch is not None
+        most = min(most, MOST_IN_CHILD - len(child.held))
+        load, size = child.load, child.bytes
+        batch: list[Held] = []
+        while self._backlog and len(batch) < most:
+            held = self._backlog[0]
+            held.estimate = self._by_task.expect(held.task)
+            size += held.size
+            if len(batch) >= slots and (
+                fixed
+                or load + held.estimate > AHEAD_S * child.concurrency
+                or size > self._config.prefetch_limit_bytes
+            ):
+                break
+            load += held.estimate
+            batch.append(self._backlog.popleft())
+        return batch
+
+    # -- out
+
+    def finished(self, child: Child, rows: list[list[Any]]) -> None:
+        """A child reported outcomes. Main thread."""
+        done: dict[str, list[Sequence[Any]]] = {}
+        runs: list[tuple[str, float]] = []
+        by_queue: list[tuple[str, float]] = []
+        with self._lock:
+            for row in rows:
+                held = child.release(row[2])
+                if held is None:
+                    continue
+                done.setdefault(held.delivery.node, []).append(row)
+                if row[4]:
+                    runs.append((held.task, row[5]))
+                    by_queue.append((row[0], row[5]))
+            self._by_task.learn(runs)
+            self._by_queue.learn(by_queue)
+            self._spread()
+        for node, outcomes in done.items():
+            self._settle(node, outcomes)
+        self._room_opened()
+
+    def taken(self, child: Child, numbers: Iterable[int]) -> None:
+        """A child gave back what it had not started. Main thread."""
+        with self._lock:
+            child.taking = False
+            back = [h for h in map(child.release, numbers) if h is not None and self._is_ours(h)]
+            now = self._clock.monotonic()
+            for held in reversed(back):
+                held.delivery, held.since = held.aged(now), now
+                self._backlog.appendleft(held)
+            if self._giving_back:
+                self._return_backlog()
+            else:
+                self._spread()
+
+    def abandon(self, child: Child) -> None:
+        """A child is gone: what it had not started goes to its neighbours."""
+        with self._lock:
+            self.remove(child)
+            self._backlog.extendleft(reversed([h for h in child.held.values() if self._is_ours(h)]))
+            child.held.clear()
+            if self._giving_back:
+                self._return_backlog()
+            else:
+                self._spread()
+        self._room_opened()
+
+    def settle(self, held: Held, outcome: Outcome) -> None:
+        """Send an outcome that was decided here and not by the child."""
+        self._send([outcome], held.delivery.node)
+
+    def _send(self, outcomes: list[Outcome], node: str) -> None:
+        self._settle(node, list[Sequence[Any]](outcomes))
+
+    # -- back
+
+    def unblocked(self, child: Child, number: int) -> None:
+        """A job of this child has the result it waited for."""
+        with self._lock:
+            child.blocked.discard(number)
+            self._spread()
+        self._room_opened()
+
+    def rebalance(self) -> None:
+        """One look at who waits behind whom. Main thread, some dozens of times a second."""
+        with self._lock:
+            now = self._clock.monotonic()
+            idle = any(child.may_receive and not child.held for child in self._children)
+            for child in self._children:
+                if not child.taking and self._is_stuck(child, now, idle):
+                    self._take(child)
+            if not self._holding and self._backlog:
+                self._spread()
+                self._return_backlog(older_than=now - PATIENCE_S)
+
+    def _is_stuck(self, child: Child, now: float, idle: bool) -> bool:
+        if len(child.held) <= child.concurrency - len(child.blocked):
+            return False
+        if child.is_blocked:
+            return True
+        if self._config.prefetch is not None and not idle:
+            return False
+        running = [started for _, started in child.running()]
+        patience = BEHIND_S / 5 if idle else BEHIND_S
+        return len(running) >= child.concurrency and now - max(running) > patience
+
+    def hold(self) -> None:
+        """Start nothing more: the lease may have run out. What runs goes on."""
+        with self._lock:
+            self._holding = True
+            for child in self._children:
+                self._take(child)
+
+    def resume(self) -> None:
+        with self._lock:
+            self._holding = False
+            self._spread()
+        self._room_opened()
+
+    def disown(self, node: str) -> None:
+        """The store took back what this node id held: what has not started is not ours any more."""
+        with self._lock:
+            self._disowned.add(node)
+            self._backlog = deque(held for held in self._backlog if self._is_ours(held))
+            for child in self._children:
+                self._take(child)
+
+    def _is_ours(self, held: Held) -> bool:
+        return held.delivery.node not in self._disowned
+
+    def give_back(self) -> None:
+        """Return everything unstarted to the store, now and from here on: the node stops."""
+        with self._lock:
+            self._giving_back = True
+            self._return_backlog()
+            for child in self._children:
+                self._take(child)
+
+    def _take(self, child: Child) -> None:
+        if child.phase is Phase.READY and not child.taking and child.held:
+            child.taking = True
+            child.channel.send(Kind.TAKE, 0, len(child.held))
+
+    def _return_backlog(self, older_than: float | None = None) -> None:
+        back: dict[str, list[Sequence[Any]]] = {}
+        while self._backlog and (older_than is None or self._backlog[-1].since < older_than):
+            held = self._backlog.pop()
+            back.setdefault(held.delivery.node, []).append(verdict.released(held))
+        for node, outcomes in back.items():
+            # The store puts each at the head of its priority: the oldest must come last.
+            self._settle(node, outcomes)

@@ -1,0 +1,176 @@
+"""The fetch thread: asks the broker for as much as there is room for, and waits for bells."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from taskrunner import crashpoints
+from taskrunner.brokers.base import Bell, BellKind, Broker, Mailbox, Take
+from taskrunner.clock import Clock
+from taskrunner.errors import BrokerUnavailable, NodeLost
+from taskrunner.supervisor.dispatch import Dispatcher
+from taskrunner.supervisor.outage import Outage, Persistent
+from taskrunner.supervisor.plan import Planner
+
+FULL_S = 30.0
+"""How long to wait when there is no room; whoever makes room wakes the thread."""
+
+
+class FetchService:
+    """One thread. `node` is asked anew for each fetch: a lost node goes on under a new id."""
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        node: Callable[[], str],
+        planner: Planner,
+        dispatcher: Dispatcher,
+        outage: Outage,
+        clock: Clock,
+        idle_look_s: float,
+        rung: Callable[[Bell], None],
+        lost: Callable[[str], None],
+        settle_is_full: Callable[[], bool],
+    ) -> None:
+        self._broker = broker
+        self._node = node
+        self._planner = planner
+        self._dispatcher = dispatcher
+        self._outage = outage
+        self._clock = clock
+        self._idle_look_s = idle_look_s
+        self._rung = rung
+        self._lost = lost
+        self._settle_is_full = settle_is_full
+        self._stopping = threading.Event()
+        self._persistent = Persistent(outage, self._stopping)
+        self._mailbox: Mailbox | None = None
+        self._mailbox_of = ""
+        self._waiting = False
+        self._unanswered: list[Take] = []
+        self._first = 1
+        self._looked_at = clock.monotonic()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="taskrunner fetch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._mailbox is not None:
+            self._mailbox.wake()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._mailbox is not None:
+            self._mailbox.close()
+            self._mailbox = None
+
+    @property
+    def next_number(self) -> int:
+        """Deliveries from this number on may be on their way here."""
+        return self._first
+
+    def wake(self) -> None:
+        """There is room again. Costs nothing unless the thread waits."""
+        if self._waiting and self._mailbox is not None:
+            self._waiting = False
+            self._mailbox.wake()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self.run_once()
+
+    def run_once(self) -> None:
+        """One fetch, or one wait."""
+        self._open_mailbox()
+        now = self._clock.monotonic()
+        if now - self._looked_at >= self._idle_look_s:
+            self._looked_at = now
+            self._planner.believe()
+        plan = self._plan()
+        if not plan:
+            self._waiting = True
+            # Looked again after saying so: room that opened in between would ring nobody.
+            plan = self._plan()
+        if plan:
+            self._waiting = False
+            self._fetch(plan)
+        else:
+            self._wait()
+
+    def _plan(self) -> list[Take]:
+        if self._unanswered:
+            return self._unanswered
+        if self._settle_is_full():
+            return []
+        return self._planner.plan(self._dispatcher.room)
+
+    def _fetch(self, plan: list[Take]) -> None:
+        self._unanswered = plan
+        if crashpoints.ARMED:
+            crashpoints.reach("fetch.before")
+        node = self._node()
+        try:
+            fetched = self._persistent.call(lambda: self._broker.fetch(node, plan, self._first))
+        except NodeLost:
+            self._unanswered = []
+            self._lost(node)
+            return
+        if fetched is None:
+            return
+        if crashpoints.ARMED:
+            crashpoints.reach("fetch.after")
+        # Only now: until a fetch is answered it is repeated with the same numbers.
+        self._unanswered = []
+        self._first += sum(take.limit for take in plan)
+        self._planner.learn(plan, fetched.left)
+        if fetched.deliveries:
+            self._dispatcher.accept(fetched.deliveries)
+
+    def _wait(self) -> None:
+        assert self._mailbox is not None
+        hungry = not self._planner.hopeful
+        left = self._looked_at + self._idle_look_s - self._clock.monotonic()
+        try:
+            bells = self._mailbox.wait(max(0.0, left) if hungry else min(FULL_S, max(0.0, left)))
+        except BrokerUnavailable as error:
+            self._outage.failed(error)
+            self._stopping.wait(0.1)
+            self._planner.believe()
+            return
+        finally:
+            self._waiting = False
+        self._answer(bells)
+
+    def _answer(self, bells: Sequence[Bell]) -> None:
+        for bell in bells:
+            if bell.kind is BellKind.READY:
+                self._planner.believe(bell.queue)
+                if not self._dispatcher.room(bell.queue):
+                    self._pass_on(bell.queue)
+            else:
+                self._rung(bell)
+
+    def _pass_on(self, queue: str) -> None:
+        """No room for what a bell announced: let the next idle node have it."""
+        try:
+            self._broker.fetch(self._node(), [Take(queue, 0)], self._first)
+        except BrokerUnavailable as error:
+            self._outage.failed(error)
+        except NodeLost:
+            self._lost(self._node())
+
+    def _open_mailbox(self) -> None:
+        node = self._node()
+        if self._mailbox_of == node:
+            return
+        if self._mailbox is not None:
+            self._mailbox.close()
+        self._mailbox = self._persistent.call(lambda: self._broker.open_mailbox(node))
+        if self._mailbox is not None:
+            self._mailbox_of = node
+            self._planner.believe()

@@ -1,0 +1,283 @@
+"""The supervisor's handle on a fork server, and so on one version of the user's code.
+
+A generation is a fork server with its manifest and its children. The supervisor holds one, and two
+while code is being replaced. `ThreadGeneration` is its stand-in inside one process, for tasks that
+no other process can import.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass
+from typing import Any, Protocol
+
+from taskrunner import frames
+from taskrunner.app import App
+from taskrunner.config import Config
+from taskrunner.errors import AppNotFound, StartError
+from taskrunner.retry import Policy
+from taskrunner.supervisor.forkserver import SERVER_CODE, Line, command
+from taskrunner.worker.main import ChildSettings, run_child
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the application is: `module:attribute`, or the attribute of a script given by path."""
+
+    name: str
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an application declares, as its fork server found it."""
+
+    tasks: Mapping[str, Policy]
+    threads: tuple[str, ...] = ()
+    """left running by the import"""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a child ended."""
+
+    number: int
+    pid: int
+    code: int
+    """exit status; negative: the signal that killed it"""
+    peak_memory_kib: int = 0
+
+    def __str__(self) -> str:
+        if self.code >= 0:
+            return f"exit status {self.code}"
+        with contextlib.suppress(ValueError):
+            return f"signal {signal.Signals(-self.code).name}"
+        return f"signal {-self.code}"
+
+
+class Hears(Protocol):
+    """Who is told what happens to the children of a generation. Called on the loop's thread."""
+
+    def child_forked(self, number: int, pid: int) -> None: ...
+    def child_exited(self, exit_: Exit) -> None: ...
+    def fork_failed(self, number: int, why: str) -> None: ...
+    def fork_server_died(self) -> None: ...
+
+
+class Generation(Protocol):
+    """Something that makes children."""
+
+    manifest: Manifest
+
+    async def start(self) -> None:
+        """Import the application. Raises AppNotFound, StartError."""
+        ...
+
+    def fork(self, settings: ChildSettings, pipe_fd: int, page_fd: int) -> None:
+        """Make a child that owns these descriptors; the caller closes its own copies."""
+        ...
+
+    def kill(self, number: int) -> None: ...
+    async def stop(self) -> None: ...
+
+
+class ForkedGeneration:
+    """A fork server in a process of its own."""
+
+    def __init__(self, target: Target, config: Config, *, hears: Hears) -> None:
+        self._target = target
+        self._config = config
+        self._hears = hears
+        self._decoder = frames.Decoder()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._line: socket.socket | None = None
+        self._started: asyncio.Future[Manifest] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = False
+        self.manifest = Manifest({})
+
+    async def start(self) -> None:
+        """Start the interpreter, have it import, read the manifest."""
+        self._loop = asyncio.get_running_loop()
+        self._started = self._loop.create_future()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                command(SERVER_CODE, sys.path, str(theirs.fileno())),
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._line = ours
+        ours.setblocking(False)
+        self._loop.add_reader(ours.fileno(), self._readable)
+        self._send(
+            Line.SPEC,
+            {
+                "target": self._target.name,
+                "path": self._target.path,
+                "config": self._config.pack(),
+            },
+        )
+        try:
+            async with asyncio.timeout(self._config.start_timeout_s):
+                self.manifest = await self._started
+        except TimeoutError:
+            await self.stop()
+            limit = self._config.start_timeout_s
+            raise StartError(f"importing {self._target.name} took over {limit:g} s") from None
+        except BaseException:
+            await self.stop()
+            raise
+
+    def fork(self, settings: ChildSettings, pipe_fd: int, page_fd: int) -> None:
+        frame = frames.encode(Line.FORK, settings.number, list(astuple(settings)))
+        self._send_bytes(frame, [pipe_fd, page_fd])
+
+    def kill(self, number: int) -> None:
+        """Kill a child; asked of its parent, for whom its pid cannot have been used again."""
+        self._send(Line.KILL, number, int(signal.SIGKILL))
+
+    async def stop(self) -> None:
+        """Close the line: the fork server kills what is left, and exits. Waits for its end."""
+        self._stopping = True
+        if self._line is not None and self._loop is not None:
+            self._loop.remove_reader(self._line.fileno())
+            self._line.close()
+            self._line = None
+        if self._process is not None:
+            await self._ended(self._process)
+
+    async def _ended(self, process: subprocess.Popen[bytes]) -> None:
+        try:
+            await asyncio.wait_for(asyncio.to_thread(process.wait, 2), 3)
+        except (subprocess.TimeoutExpired, TimeoutError):
+            # Stuck in the user's import, or stopped: its children die with it, by their own wish.
+            process.kill()
+            await asyncio.to_thread(process.wait)
+
+    # -- the line
+
+    def _send(self, kind: Line, *values: Any) -> None:
+        self._send_bytes(frames.encode(kind, *values), [])
+
+    def _send_bytes(self, frame: bytes, fds: list[int]) -> None:
+        if self._line is None:
+            return
+        try:
+            # Requests are few and small beside the socket's buffer; one that is full belongs to a
+            # fork server that has stopped, and its end is what the supervisor must hear of.
+            if fds:
+                socket.send_fds(self._line, [frame], fds)
+            else:
+                self._line.sendall(frame)
+        except OSError:
+            if self._process is not None:
+                self._process.kill()
+
+    def _readable(self) -> None:
+        assert self._line is not None
+        try:
+            data = self._line.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._lost()
+            return
+        for frame in self._decoder.feed(data):
+            self._handle(frame)
+
+    def _handle(self, frame: list[Any]) -> None:
+        assert self._started is not None
+        match frame:
+            case [Line.MANIFEST, found]:
+                tasks = {name: Policy.unpack(packed) for name, packed in found["tasks"].items()}
+                self._answer(Manifest(tasks, tuple(found["threads"])))
+            case [Line.REFUSED, message, user_traceback]:
+                self._answer(AppNotFound(message, user_traceback=user_traceback))
+            case [Line.FORKED, number, pid]:
+                self._hears.child_forked(number, pid)
+            case [Line.FORK_FAILED, number, why]:
+                self._hears.fork_failed(number, why)
+            case [Line.EXITED, number, pid, code, memory]:
+                self._hears.child_exited(Exit(number, pid, code, memory))
+            case _:
+                raise frames.FrameError(f"the fork server sent {frame[0]!r}")
+
+    def _answer(self, answer: Manifest | AppNotFound) -> None:
+        assert self._started is not None
+        if self._started.done():
+            return
+        if isinstance(answer, Manifest):
+            self._started.set_result(answer)
+        else:
+            self._started.set_exception(answer)
+
+    def _lost(self) -> None:
+        assert self._line is not None
+        assert self._loop is not None
+        assert self._started is not None
+        self._loop.remove_reader(self._line.fileno())
+        self._line.close()
+        self._line = None
+        if not self._started.done():
+            error = f"the process that imports {self._target.name} died while it did"
+            self._started.set_exception(StartError(error))
+        elif not self._stopping:
+            self._hears.fork_server_died()
+
+
+class ThreadGeneration:
+    """Children that are threads of this process. They cannot be killed, only interrupted."""
+
+    def __init__(self, app: App, *, hears: Hears) -> None:
+        self._app = app
+        self._hears = hears
+        self._threads: list[threading.Thread] = []
+        self.manifest = Manifest({name: app.policy(name) for name in app.tasks})
+
+    async def start(self) -> None:
+        """Nothing to import: the application is here."""
+
+    def fork(self, settings: ChildSettings, pipe_fd: int, page_fd: int) -> None:
+        loop = asyncio.get_running_loop()
+        fds = os.dup(pipe_fd), os.dup(page_fd)
+        thread = threading.Thread(
+            target=self._live,
+            args=(settings, *fds, loop),
+            name=f"taskrunner worker {settings.number}",
+            daemon=True,
+        )
+        self._threads.append(thread)
+        thread.start()
+        self._hears.child_forked(settings.number, os.getpid())
+
+    def _live(
+        self,
+        settings: ChildSettings,
+        pipe_fd: int,
+        page_fd: int,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        run_child(self._app, pipe_fd, page_fd, settings)
+        end = Exit(settings.number, os.getpid(), 0)
+        with contextlib.suppress(RuntimeError):  # the loop has ended before us
+            loop.call_soon_threadsafe(self._hears.child_exited, end)
+
+    def kill(self, number: int) -> None:
+        """A thread cannot be killed: it goes on, as a daemon, and its outcome is fenced off."""
+        self._hears.child_exited(Exit(number, os.getpid(), -int(signal.SIGKILL)))
+
+    async def stop(self) -> None:
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join, 0.2)

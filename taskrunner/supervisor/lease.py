@@ -1,0 +1,127 @@
+"""The lease thread: beats, start notes and progress; knows whether this node may still start work.
+
+A beat that is late proves nothing by itself, but a node that has not renewed for one whole lease, by
+its own monotonic clock, must expect that its jobs were taken back: it starts nothing more until a
+beat has got through. The time counted is that before the call, not after it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from taskrunner import crashpoints
+from taskrunner.brokers.base import Broker, JobKey, NodeInfo, Note
+from taskrunner.clock import Clock
+from taskrunner.errors import BrokerUnavailable, NodeLost
+from taskrunner.supervisor.outage import Outage
+
+BEATS_IN_A_LEASE = 3
+RETRY_S = 0.25
+
+
+class LeaseService:
+    """One thread. Collaborators are told of changes by callbacks, from this thread."""
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        node: Callable[[], NodeInfo],
+        queues: Callable[[], Sequence[str]],
+        outage: Outage,
+        clock: Clock,
+        cancelled: Callable[[list[tuple[JobKey, int]]], None],
+        lost: Callable[[str], None],
+        ran_out: Callable[[], None],
+        renewed: Callable[[float], None],
+    ) -> None:
+        self._broker = broker
+        self._node = node
+        self._queues = queues
+        self._outage = outage
+        self._clock = clock
+        self._cancelled = cancelled
+        self._lost = lost
+        self._ran_out = ran_out
+        self._renewed = renewed
+        self._notes: list[tuple[str, Note]] = []
+        self._condition = threading.Condition()
+        self._stopping = False
+        self._beaten_at = clock.monotonic()
+        self._next_beat = clock.monotonic()
+        self._is_out = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="taskrunner lease", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        with self._condition:
+            self._stopping = True
+            self._condition.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def note(self, node: str, note: Note) -> None:
+        """Write this down soon. Any thread."""
+        with self._condition:
+            self._notes.append((node, note))
+            self._condition.notify_all()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self.run_once()
+            with self._condition:
+                wait = self._next_beat - self._clock.monotonic()
+                self._condition.wait_for(lambda: self._stopping or self._notes, max(0.0, wait))
+
+    def run_once(self) -> None:
+        """Send the notes there are, and a beat if it is time."""
+        now = self._clock.monotonic()
+        self._send_notes()
+        if now >= self._next_beat:
+            self._beat(now)
+        if not self._is_out and self._clock.monotonic() - self._beaten_at > self._node().lease:
+            self._is_out = True
+            self._ran_out()
+
+    def _send_notes(self) -> None:
+        with self._condition:
+            notes, self._notes = self._notes, []
+        by_node: dict[str, list[Note]] = {}
+        for node, note in notes:
+            by_node.setdefault(node, []).append(note)
+        for node, some in by_node.items():
+            try:
+                self._broker.note(node, some)
+            except BrokerUnavailable as error:
+                # Lost, not repeated: a start is told again by the settle, progress by the next.
+                self._outage.failed(error)
+                return
+
+    def _beat(self, now: float) -> None:
+        node = self._node()
+        if crashpoints.ARMED:
+            crashpoints.reach("beat.before")
+        try:
+            cancelled = self._broker.beat(node, self._queues())
+        except BrokerUnavailable as error:
+            self._outage.failed(error)
+            self._next_beat = now + RETRY_S
+            return
+        except NodeLost:
+            self._lost(node.id)
+            self._next_beat = now
+            return
+        if crashpoints.ARMED:
+            crashpoints.reach("beat.after")
+        self._outage.succeeded()
+        self._beaten_at = now
+        self._next_beat = now + node.lease / BEATS_IN_A_LEASE
+        self._is_out = False
+        self._renewed(now + node.lease)
+        if cancelled:
+            self._cancelled(cancelled)

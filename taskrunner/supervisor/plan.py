@@ -1,0 +1,85 @@
+"""Which queues the next fetch asks, and for how many jobs each. Pure, but for its own memory.
+
+Weights are shared out by smooth weighted round robin over a whole batch: each queue earns credit by
+its weight and pays with the jobs it is asked for, so that single-job fetches come out in proportion
+too (the idea is nginx's, of 2012). With `strict`, a queue is asked only when those above it have
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from taskrunner.brokers.base import Take
+
+
+class Planner:
+    """Knows the queues, their weights, and which of them are believed to have ready jobs."""
+
+    def __init__(self, queues: Sequence[tuple[str, int]], *, strict: bool) -> None:
+        self._weights = dict(queues)
+        self._strict = strict
+        self._believed = set(self._weights)
+        self._credit = dict.fromkeys(self._weights, 0.0)
+
+    @property
+    def queues(self) -> list[str]:
+        return list(self._weights)
+
+    def add(self, queues: Iterable[str]) -> list[str]:
+        """Serve these too, with weight 1; those that were new."""
+        new = [queue for queue in queues if queue not in self._weights]
+        for queue in new:
+            self._credit[queue] = 0.0
+        # Replaced as a whole: the fetch thread may be reading the old one.
+        self._weights = {**self._weights, **dict.fromkeys(new, 1)}
+        self._believed.update(new)
+        return new
+
+    def believe(self, queue: str | None = None) -> None:
+        """A bell said that this queue has ready jobs; None: any may have."""
+        if queue is None:
+            self._believed.update(self._weights)
+        elif queue in self._weights:
+            self._believed.add(queue)
+
+    def learn(self, plan: Sequence[Take], left: Mapping[str, int]) -> None:
+        """What a fetch answered: a queue with nothing left is not asked until something says so."""
+        for take in plan:
+            if not left.get(take.queue, 0):
+                self._believed.discard(take.queue)
+
+    @property
+    def hopeful(self) -> bool:
+        """Some queue is believed to have ready jobs."""
+        return bool(self._believed)
+
+    def plan(self, room: Callable[[str], int]) -> list[Take]:
+        """What to ask now; `room` tells how many jobs of a queue alone there is room for."""
+        asked = [queue for queue in self._weights if queue in self._believed]
+        if self._strict:
+            asked = sorted(asked, key=self._weights.__getitem__, reverse=True)[:1]
+        if len(asked) == 1:
+            limit = room(asked[0])
+            return [Take(asked[0], limit)] if limit else []
+        return self._shared(asked, room)
+
+    def _shared(self, asked: list[str], room: Callable[[str], int]) -> list[Take]:
+        total = sum(self._weights[queue] for queue in asked)
+        takes = []
+        spare = 0.0
+        for queue in asked:
+            share = room(queue) * self._weights[queue] / total
+            self._credit[queue] = min(self._credit[queue], 1.0) + share
+            spare += share
+            limit = int(self._credit[queue])
+            if limit:
+                self._credit[queue] -= limit
+                takes.append(Take(queue, limit))
+        if not takes and spare:
+            takes = [self._advance(max(asked, key=self._credit.__getitem__))]
+        return takes
+
+    def _advance(self, queue: str) -> Take:
+        self._credit[queue] -= 1.0
+        return Take(queue, 1)

@@ -1,0 +1,314 @@
+"""The children of a node: started, heard, replaced when they die. Main thread only."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+from collections.abc import Callable
+from multiprocessing import Pipe
+from typing import Any
+
+from taskrunner.brokers.base import Note
+from taskrunner.clock import Clock
+from taskrunner.config import Config
+from taskrunner.errors import StartError
+from taskrunner.events import ChildDied, ChildReady, ChildStarted, Events
+from taskrunner.frames import Kind, Why
+from taskrunner.supervisor import health, verdict
+from taskrunner.supervisor.channel import Channel
+from taskrunner.supervisor.child import Child, Phase
+from taskrunner.supervisor.dispatch import Dispatcher
+from taskrunner.supervisor.generation import Exit, Generation
+from taskrunner.supervisor.timelimits import note
+from taskrunner.supervisor.upcalls import UpcallService
+from taskrunner.worker.main import ChildSettings
+from taskrunner.worker.startpage import StartPage
+
+MOST_EXTRA = 8
+"""Children started beyond `processes` while all wait for results."""
+
+
+class Pool:
+    """Keeps as many children as were asked for, and hears what they say."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        clock: Clock,
+        events: Events,
+        dispatcher: Dispatcher,
+        upcalls: UpcallService,
+        note: Callable[[str, Note], None],
+        node: Callable[[], str],
+        gave_up: Callable[[StartError], None],
+        embedded: bool,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._events = events
+        self._dispatcher = dispatcher
+        self._upcalls = upcalls
+        self._note = note
+        self._node = node
+        self._gave_up = gave_up
+        self._embedded = embedded
+        self._children: dict[int, Child] = {}
+        self._generation: Generation | None = None
+        self._stopping = False
+        self._deaths_in_a_row = 0
+        self._start_deaths = 0
+        self._lease_until = clock.monotonic() + config.lease_s
+        self.changed = asyncio.Event()
+        """set whenever a child has become ready, reported or died"""
+
+    @property
+    def children(self) -> list[Child]:
+        return list(self._children.values())
+
+    # -- starting
+
+    def fill(self, generation: Generation) -> None:
+        """Start what is missing, from this generation."""
+        self._generation = generation
+        missing = self._config.processes - sum(not c.extra for c in self._children.values())
+        for _ in range(missing):
+            self._start()
+
+    def _start(self, *, extra: bool = False) -> None:
+        if self._stopping or self._generation is None:
+            return
+        number = next(n for n in range(1, len(self._children) + 2) if n not in self._children)
+        page = StartPage.create(self._config.concurrency)
+        page.lease_until(self._lease_until)
+        child = Child(number, self._generation, page, self._config.concurrency, extra=extra)
+        child.started_at = self._clock.monotonic()
+        ours, theirs = Pipe()
+        child.channel = Channel(
+            ours,
+            asyncio.get_running_loop(),
+            received=lambda frames: self._received(child, frames),
+            closed=lambda why: self._closed(child, why),
+        )
+        self._children[number] = child
+        settings = ChildSettings(
+            number=number,
+            concurrency=self._config.concurrency,
+            node=self._node(),
+            embedded=self._embedded,
+        )
+        child.channel.open()
+        try:
+            self._generation.fork(settings, theirs.fileno(), page.fd)
+        finally:
+            theirs.close()  # kept open, it would hide the child's end
+            page.close_fd()
+
+    def child_forked(self, number: int, pid: int) -> None:
+        child = self._children.get(number)
+        if child is not None:
+            child.pid = pid
+            self._events.emit(ChildStarted(number=number, pid=pid))
+
+    # -- hearing
+
+    def _received(self, child: Child, frames: list[list[Any]]) -> None:
+        child.heard_at = self._clock.monotonic()
+        for frame in frames:
+            self._hear(child, frame)
+
+    def _hear(self, child: Child, frame: list[Any]) -> None:
+        match frame:
+            case [Kind.DONE, rows]:
+                self._deaths_in_a_row = self._start_deaths = 0
+                self._dispatcher.finished(child, rows)
+                self.changed.set()
+            case [Kind.TAKEN, _, numbers]:
+                self._dispatcher.taken(child, numbers)
+                self.changed.set()
+            case [Kind.CALL, call, _, method, value]:
+                self._upcalls.asked(method, value, self._replier(child, call))
+            case [Kind.PROGRESS, number, value]:
+                self._progress(child, number, value)
+            case [Kind.BLOCKED, number, is_blocked]:
+                self._blocked(child, number, is_blocked)
+            case [Kind.READY, *_]:
+                self._ready(child)
+            case [Kind.BEAT, *_]:
+                pass
+            case _:
+                child.channel.close(f"unknown frame {frame[0]!r}")
+
+    def _ready(self, child: Child) -> None:
+        if child.phase is Phase.STARTING:
+            child.phase = Phase.READY
+            self._events.emit(ChildReady(number=child.number, pid=child.pid))
+            self._dispatcher.add(child)
+            self.changed.set()
+
+    @staticmethod
+    def _replier(child: Child, call: int) -> Callable[[bool, Any], None]:
+        return lambda ok, value: child.channel.send(Kind.ANSWER, call, ok, value)
+
+    def _progress(self, child: Child, number: int, value: bytes) -> None:
+        held = child.held.get(number)
+        if held is not None:
+            held.noted = True
+            now = self._clock.monotonic()
+            started = next((at for h, at in child.running() if h is held), now)
+            self._note(held.delivery.node, note(child, held, now - started, value))
+
+    # -- jobs that wait for jobs
+
+    def _blocked(self, child: Child, number: int, is_blocked: bool) -> None:
+        if not is_blocked:
+            self._dispatcher.unblocked(child, number)
+            return
+        if number in child.held:
+            child.blocked.add(number)
+        self._dispatcher.rebalance()
+        if not all(c.is_blocked for c in self._children.values()):
+            return
+        if sum(c.extra for c in self._children.values()) < MOST_EXTRA:
+            self._start(extra=True)
+        else:
+            child.channel.send(Kind.DEADLOCK, number)
+
+    def relieve(self) -> None:
+        """Let extra children go that are not needed any more."""
+        free = sum(not c.is_blocked and not c.extra for c in self._children.values())
+        for child in self.children:
+            if child.extra and child.phase is Phase.READY and not child.held and free:
+                self.retire(child)
+
+    def retire(self, child: Child) -> None:
+        """Let it finish what runs, and end."""
+        if child.phase is Phase.READY:
+            child.phase = Phase.STOPPING
+            self._dispatcher.remove(child)
+            child.channel.send(Kind.STOP)
+
+    # -- dying
+
+    def kill(self, child: Child) -> None:
+        if child.phase is not Phase.KILLED:
+            child.phase = Phase.KILLED
+            self._dispatcher.remove(child)
+            child.generation.kill(child.number)
+
+    def _closed(self, child: Child, why: str) -> None:
+        """Its end of the pipe is closed or it sent nonsense: either way it is of no more use."""
+        if child.number in self._children and why != "the process ended":
+            child.generation.kill(child.number)
+
+    def fork_failed(self, number: int, why: str) -> None:
+        self.child_exited(Exit(number, 0, 1))
+        self._gave_up(StartError(f"cannot start a process: {why}"))
+
+    def child_exited(self, exit_: Exit) -> None:
+        """A child is dead, for certain: give back what it held, start another."""
+        child = self._children.pop(exit_.number, None)
+        if child is None:
+            return
+        child.channel.drain()
+        self._bury(child, exit_)
+        self.changed.set()
+        if child.phase is Phase.STOPPING or child.extra or self._stopping:
+            return
+        self._replace(child)
+
+    def _bury(self, child: Child, exit_: Exit, *, by_us: bool = False) -> None:
+        finished, running, _ = child.split()
+        self._events.emit(
+            ChildDied(number=child.number, pid=child.pid, how=str(exit_), held=len(child.held))
+        )
+        by_us = by_us or child.phase is Phase.KILLED
+        for held in finished:
+            self._dispatcher.settle(held, verdict.released(held, started=True))
+        for held in running:
+            why: Why | None = None
+            if held.interrupted and held.interrupted[0] is Why.CANCEL:
+                why = Why.CANCEL
+            elif child.killed_for and child.killed_for[0] == held.delivery.number:
+                why = child.killed_for[1]
+            outcome = verdict.after_death(
+                held,
+                why=why,
+                by_us=by_us,
+                how=str(exit_),
+                max_crashes=self._config.max_crashes,
+                random=random.random,
+            )
+            self._dispatcher.settle(held, outcome)
+        for held in (*finished, *running):
+            child.release(held.delivery.number)
+        self._dispatcher.abandon(child)
+        child.page.close()
+
+    def _replace(self, child: Child) -> None:
+        was_ready = child.phase is not Phase.STARTING
+        self._deaths_in_a_row += 1
+        self._start_deaths += not was_ready
+        decision = health.after_exit(
+            was_ready=was_ready,
+            deaths_in_a_row=self._deaths_in_a_row,
+            start_deaths=self._start_deaths,
+        )
+        if decision.give_up:
+            error = f"{self._start_deaths} children in a row died while they started"
+            self._gave_up(StartError(error))
+        elif decision.delay:
+            asyncio.get_running_loop().call_later(decision.delay, self._start)
+        else:
+            self._start()
+
+    async def bury_all(self) -> None:
+        """The fork server is dead: kill its children, wait until they are gone, then give back."""
+        children = self.children
+        for child in children:
+            child.phase = Phase.KILLED
+            self._dispatcher.remove(child)
+            with contextlib.suppress(ProcessLookupError):
+                if child.pid:
+                    os.kill(child.pid, signal.SIGKILL)
+        for child in children:
+            while child.pid and _is_alive(child.pid):
+                await asyncio.sleep(0.005)
+            self._children.pop(child.number, None)
+            child.channel.drain()
+            self._bury(child, Exit(child.number, child.pid, -int(signal.SIGKILL)), by_us=True)
+        self.changed.set()
+
+    # -- stopping
+
+    def stop(self) -> None:
+        """Start no more children."""
+        self._stopping = True
+
+    def lease_until(self, at: float) -> None:
+        """Children start jobs only before this monotonic time."""
+        self._lease_until = at
+        for child in self.children:
+            child.page.lease_until(at)
+
+
+def _is_alive(pid: int) -> bool:
+    """Not gone, and not a zombie that nobody has waited for yet."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
+            text = stat.read()
+        return text[text.rfind(")") + 2] not in "ZX"
+    except FileNotFoundError:
+        pass
+    except OSError:
+        return False
+    if os.path.isdir("/proc/self"):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

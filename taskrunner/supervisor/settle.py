@@ -1,0 +1,151 @@
+"""The settle thread: takes the outcomes that have arrived to the broker, all in one round trip."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from taskrunner import crashpoints
+from taskrunner.backends.base import ResultBackend, ResultKey, StoredResult
+from taskrunner.brokers.base import Broker, Outcome, OutcomeKind
+from taskrunner.events import Events, OutcomeFenced
+from taskrunner.supervisor.outage import Outage, Persistent
+
+MOST_AT_ONCE = 2000
+SLICE_S = 0.5
+
+
+class SettleService:
+    """One thread, and the outcomes it has not brought home yet."""
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        backend: ResultBackend | None,
+        outage: Outage,
+        events: Events,
+        limit: int,
+        room_opened: Callable[[], None],
+    ) -> None:
+        self._broker = broker
+        self._backend = backend
+        self._events = events
+        self._limit = limit
+        self._room_opened = room_opened
+        self._waiting: deque[tuple[str, Sequence[Any]]] = deque()
+        self._busy: list[tuple[str, Sequence[Any]]] = []
+        self._condition = threading.Condition()
+        self._stopping = threading.Event()
+        self._persistent = Persistent(outage, self._stopping)
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="taskrunner settle", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop at once; what was not settled is `pending`. Call `flush` first."""
+        self._stopping.set()
+        with self._condition:
+            self._condition.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def put(self, node: str, outcomes: list[Sequence[Any]]) -> None:
+        """Take outcomes of deliveries to this node. Any thread; never blocks on the broker."""
+        with self._condition:
+            self._waiting.extend((node, outcome) for outcome in outcomes)
+            self._condition.notify_all()
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything is settled; False after `timeout` seconds."""
+        with self._condition:
+            return self._condition.wait_for(lambda: not self.pending, timeout)
+
+    @property
+    def pending(self) -> int:
+        return len(self._waiting) + len(self._busy)
+
+    def tokens(self) -> set[tuple[str, int]]:
+        """Of the outcomes that wait, to tell them from deliveries nobody holds."""
+        with self._condition:
+            return {(node, outcome[2]) for node, outcome in (*self._waiting, *self._busy)}
+
+    def is_full(self) -> bool:
+        """So many outcomes wait for the broker that nothing new may start."""
+        return self.pending >= self._limit
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self.run_once()
+
+    def run_once(self) -> None:
+        """Wait for outcomes, settle what is there."""
+        with self._condition:
+            if not self._waiting and not self._condition.wait_for(
+                lambda: self._waiting or self._stopping.is_set(), SLICE_S
+            ):
+                return
+            batch = self._take()
+        if not batch:
+            return
+        was_full = self.is_full()
+        for node, outcomes in batch.items():
+            if not self._settle(node, outcomes):
+                self._put_back(node, outcomes)
+        with self._condition:
+            self._busy = []
+            self._condition.notify_all()
+        if was_full:
+            self._room_opened()
+
+    def _take(self) -> dict[str, list[Outcome]]:
+        count = min(len(self._waiting), MOST_AT_ONCE)
+        self._busy = [self._waiting.popleft() for _ in range(count)]
+        batch: dict[str, list[Outcome]] = {}
+        for node, row in self._busy:
+            batch.setdefault(node, []).append(Outcome._make(row))
+        return batch
+
+    def _put_back(self, node: str, outcomes: list[Outcome]) -> None:
+        with self._condition:
+            self._waiting.extendleft((node, outcome) for outcome in reversed(outcomes))
+
+    def _settle(self, node: str, outcomes: list[Outcome]) -> bool:
+        if crashpoints.ARMED:
+            crashpoints.reach("settle.before")
+        if self._backend is not None:
+            outcomes = self._stored(self._backend, node, outcomes)
+            if not outcomes:
+                return False
+        states = self._persistent.call(lambda: self._broker.settle(node, outcomes))
+        if states is None:
+            return False
+        if crashpoints.ARMED:
+            crashpoints.reach("settle.after")
+        if None in states:
+            for outcome, state in zip(outcomes, states, strict=True):
+                if state is None:
+                    self._events.emit(OutcomeFenced(job_id=outcome.id))
+        return True
+
+    def _stored(
+        self, backend: ResultBackend, node: str, outcomes: list[Outcome]
+    ) -> list[Outcome]:
+        """Store the results first, so that no job is ever succeeded without one."""
+        results = [
+            StoredResult(ResultKey(o.queue, o.id, node, o.number), o.result, o.retention)
+            for o in outcomes
+            if o.kind == OutcomeKind.SUCCEEDED and o.result is not None and o.retention > 0
+        ]
+        if results and self._persistent.call(lambda: _true(backend.store(results))) is None:
+            return []
+        return [o._replace(result=None) if o.result is not None else o for o in outcomes]
+
+
+def _true(_nothing: None) -> bool:
+    return True

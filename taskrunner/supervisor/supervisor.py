@@ -1,0 +1,444 @@
+"""One node: fetches, dispatches, settles, and looks after its children.
+
+    broker ──▶ fetch thread ──▶ dispatcher ──▶ pipe ──▶ child 1..N     (prefork: see forkserver)
+      ▲                            │  ▲                    │
+      └── settle thread ◀──────────┘  └── main thread ◀────┘ pipe
+      ▲
+      └── lease thread: beats, start notes · scheduler thread: due jobs, lost nodes, housekeeping
+
+The main thread runs this file's loop: signals, children's pipes, time limits, replacements. It
+never waits for the broker or for a child. What it asks of the broker goes through a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from taskrunner import crashpoints, registry
+from taskrunner.backends.base import ResultBackend
+from taskrunner.brokers.base import Bell, BellKind, Broker, JobKey
+from taskrunner.clock import SYSTEM_CLOCK, Clock
+from taskrunner.config import Config
+from taskrunner.errors import BrokerUnavailable, StartError
+from taskrunner.events import (
+    Dump,
+    Events,
+    NodeStarted,
+    NodeStopped,
+    NodeStopping,
+    ThreadsAtImport,
+)
+from taskrunner.scheduler.scheduler import SchedulerService
+from taskrunner.supervisor import identity
+from taskrunner.supervisor.child import Phase
+from taskrunner.supervisor.dispatch import Dispatcher
+from taskrunner.supervisor.fetch import FetchService
+from taskrunner.supervisor.generation import (
+    Exit,
+    ForkedGeneration,
+    Generation,
+    Hears,
+    Target,
+)
+from taskrunner.supervisor.lease import LeaseService
+from taskrunner.supervisor.membership import Membership, give_back_strays
+from taskrunner.supervisor.outage import Outage
+from taskrunner.supervisor.plan import Planner
+from taskrunner.supervisor.pool import Pool
+from taskrunner.supervisor.settle import SettleService
+from taskrunner.supervisor.signals import Signals
+from taskrunner.supervisor.timelimits import TimeLimits
+from taskrunner.supervisor.upcalls import UpcallService
+
+BUSY_LOOK_S = 0.02
+IDLE_LOOK_S = 0.1
+CHILD_EXIT_S = 5.0
+FLUSH_S = 10.0
+
+MakeGeneration = Callable[[Hears], Generation]
+T = TypeVar("T")
+
+
+class Supervisor:
+    """A node from start to stop. Everything but `request_stop` belongs to its loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        backend: ResultBackend | None,
+        config: Config,
+        make_generation: MakeGeneration,
+        events: Events,
+        clock: Clock = SYSTEM_CLOCK,
+        embedded: bool = False,
+    ) -> None:
+        self._broker = broker
+        self._config = config
+        self._make_generation = make_generation
+        self._events = events
+        self._clock = clock
+        self._stop_asked = asyncio.Event()
+        self._hurried = asyncio.Event()
+        self._failure: StartError | None = None
+        self._generation: Generation | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._outage = Outage(url=config.broker, clock=clock, events=events)
+        self._planner = Planner(config.queues or (), strict=config.strict)
+        self._membership = Membership(
+            broker=broker, config=config, planner=self._planner, clock=clock, events=events
+        )
+        self._settle = SettleService(
+            broker=broker,
+            backend=backend,
+            outage=self._outage,
+            events=events,
+            limit=config.outcomes_limit,
+            room_opened=self._room_opened,
+        )
+        self._dispatcher = Dispatcher(
+            config=config,
+            clock=clock,
+            events=events,
+            settle=self._settle.put,
+            room_opened=self._room_opened,
+        )
+        self._fetch = FetchService(
+            broker=broker,
+            node=lambda: self._membership.id,
+            planner=self._planner,
+            dispatcher=self._dispatcher,
+            outage=self._outage,
+            clock=clock,
+            idle_look_s=config.idle_look_s,
+            rung=self._rung,
+            lost=self._lost,
+            settle_is_full=self._settle.is_full,
+        )
+        self._lease = LeaseService(
+            broker=broker,
+            node=lambda: self._membership.info,
+            queues=self._membership.queues,
+            outage=self._outage,
+            clock=clock,
+            cancelled=self._cancelled,
+            lost=self._lost,
+            ran_out=self._dispatcher.hold,
+            renewed=self._renewed,
+        )
+        self._scheduler = SchedulerService(
+            broker=broker,
+            node=lambda: self._membership.info,
+            queues=self._membership.queues,
+            tasks=lambda: tuple(self._dispatcher.tasks),
+            proven_dead=identity.proven_dead,
+            failed=self._outage.failed,
+            chores=(self._refresh_queues, self._reconcile),
+            clock=clock,
+            events=events,
+        )
+        self._upcalls = UpcallService(broker=broker)
+        self._pool = Pool(
+            config=config,
+            clock=clock,
+            events=events,
+            dispatcher=self._dispatcher,
+            upcalls=self._upcalls,
+            note=self._lease.note,
+            node=lambda: self._membership.id,
+            gave_up=self._give_up,
+            embedded=embedded,
+        )
+        self._limits = TimeLimits(
+            grace_s=config.grace_s, clock=clock, kill=self._pool.kill, note=self._lease.note
+        )
+
+    # -- the story
+
+    async def run(self, started: Callable[[], None] = lambda: None) -> None:
+        """Start, work until a stop is asked for, stop. Raises what kept it from starting."""
+        try:
+            if await self._unless_stopped(self._start()):
+                started()
+                self._events.emit(
+                    NodeStarted(
+                        node=self._membership.id,
+                        processes=self._config.processes,
+                        queues=tuple(self._membership.queues()),
+                    )
+                )
+                await self._stop_asked.wait()
+        finally:
+            await self._stop()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _start(self) -> None:
+        """Broker first, so that a wrong URL costs no import; children last, since they need all."""
+        if crashpoints.ARMED:
+            crashpoints.reach("supervisor.starting")
+        await asyncio.to_thread(self._broker.ping)
+        self._generation = self._make_generation(self)
+        await self._generation.start()
+        if threads := self._generation.manifest.threads:
+            self._events.emit(ThreadsAtImport(names=threads))
+        self._dispatcher.knows(self._generation.manifest.tasks)
+        await asyncio.to_thread(self._membership.join)
+        self._settle.start()
+        self._lease.start()
+        self._scheduler.start()
+        self._pool.fill(self._generation)
+        self._fetch.start()
+        self._look()
+        await self._until(self._is_ready)
+
+    def _is_ready(self) -> bool:
+        children = self._pool.children
+        return len(children) >= self._config.processes and all(
+            child.phase is Phase.READY for child in children
+        )
+
+    async def _stop(self) -> None:
+        """Take no more, give back what is unstarted, wait, kill, and only then release."""
+        if crashpoints.ARMED:
+            crashpoints.reach("supervisor.stopping")
+        self._stop_asked.set()
+        self._events.emit(NodeStopping(running=self._dispatcher.count))
+        await asyncio.to_thread(self._fetch.stop)
+        self._pool.stop()
+        self._dispatcher.give_back()
+        await self._finish_children()
+        # The lease and the settle outlive the children: what they did must still be told.
+        await asyncio.to_thread(self._settle.flush, 0.0 if self._outage.is_on else FLUSH_S)
+        unsettled = self._settle.pending
+        for service in (self._scheduler, self._settle, self._lease, self._upcalls):
+            await asyncio.to_thread(service.stop)
+        if self._generation is not None:
+            await self._generation.stop()
+            await asyncio.to_thread(self._leave)
+        self._events.emit(NodeStopped(unsettled=unsettled))
+
+    async def _finish_children(self) -> None:
+        await self._until(
+            lambda: not self._dispatcher.count or self._hurried.is_set(),
+            self._config.shutdown_timeout_s,
+        )
+        for child in self._pool.children:
+            if child.held or child.phase is Phase.STARTING:
+                self._pool.kill(child)
+            else:
+                self._pool.retire(child)
+        if not await self._until(lambda: not self._pool.children, CHILD_EXIT_S):
+            for child in self._pool.children:
+                self._pool.kill(child)
+            await self._until(lambda: not self._pool.children, CHILD_EXIT_S)
+
+    def _leave(self) -> None:
+        try:
+            self._broker.leave(self._membership.id, self._membership.queues())
+        except BrokerUnavailable as error:
+            # Its lease runs out instead, and its host can prove that it is dead.
+            self._outage.failed(error)
+
+    # -- asked from outside
+
+    def request_stop(self, *, hurry: bool = False) -> None:
+        """Stop in good order; `hurry` does not wait for running jobs. Any thread."""
+        self._loop.call_soon_threadsafe(self._ask_stop, hurry)
+
+    def _ask_stop(self, hurry: bool) -> None:
+        if hurry or self._stop_asked.is_set():
+            self._hurried.set()
+            self._pool.changed.set()
+        self._stop_asked.set()
+
+    async def obey(self, signals: Signals) -> None:
+        """Do what signals say, for ever."""
+        while True:
+            match await signals.next():
+                case signal.SIGINT | signal.SIGTERM:
+                    self._ask_stop(False)
+                case signal.SIGUSR1:
+                    self._events.emit(Dump(text=self._dump()))
+                case other:
+                    raise AssertionError(f"nobody asked for {other}")
+
+    def _dump(self) -> str:
+        lines = [
+            f"node {self._membership.id}: {self._dispatcher.count} deliveries, "
+            f"{self._settle.pending} outcomes to settle"
+        ]
+        for child in self._pool.children:
+            running = ", ".join(f"{h.task} {h.delivery.id}" for h, _ in child.running()) or "idle"
+            lines.append(
+                f"child {child.number} pid {child.pid} {child.phase.value}: "
+                f"holds {len(child.held)}, runs {running}"
+            )
+        return "\n".join(lines)
+
+    # -- told by children's generations (`Hears`)
+
+    def child_forked(self, number: int, pid: int) -> None:
+        self._pool.child_forked(number, pid)
+
+    def child_exited(self, exit_: Exit) -> None:
+        self._pool.child_exited(exit_)
+
+    def fork_failed(self, number: int, why: str) -> None:
+        self._pool.fork_failed(number, why)
+
+    def fork_server_died(self) -> None:
+        self._spawn(self._replace_generation())
+
+    async def _replace_generation(self) -> None:
+        await self._pool.bury_all()
+        if self._stop_asked.is_set():
+            return
+        generation = self._make_generation(self)
+        await generation.start()
+        old, self._generation = self._generation, generation
+        if old is not None:
+            await old.stop()
+        self._dispatcher.knows(generation.manifest.tasks)
+        self._pool.fill(generation)
+
+    def _give_up(self, error: StartError) -> None:
+        self._failure = self._failure or error
+        self._ask_stop(False)
+
+    # -- told by threads
+
+    def _room_opened(self) -> None:
+        self._fetch.wake()
+
+    def _rung(self, bell: Bell) -> None:
+        if bell.kind is BellKind.DUE:
+            self._scheduler.poke(bell.queue)
+        elif bell.kind is BellKind.QUEUE:
+            self._scheduler.hurry()
+        elif bell.kind is BellKind.CANCEL:
+            self._on_loop(self._cancel, JobKey(bell.queue, bell.id), None)
+
+    def _cancelled(self, marked: list[tuple[JobKey, int]]) -> None:
+        for key, number in marked:
+            self._on_loop(self._cancel, key, number)
+
+    def _cancel(self, key: JobKey, number: int | None) -> None:
+        self._limits.cancel(self._pool.children, key, number)
+
+    def _lost(self, node: str) -> None:
+        try:
+            self._membership.lost(node, self._dispatcher.disown)
+        except BrokerUnavailable as error:
+            self._outage.failed(error)
+
+    def _renewed(self, until: float) -> None:
+        self._on_loop(self._pool.lease_until, until)
+        self._dispatcher.resume()
+
+    def _refresh_queues(self) -> None:
+        if self._membership.refresh():
+            self._fetch.wake()
+
+    def _reconcile(self) -> None:
+        if self._outage.returned.is_set():
+            self._outage.returned.clear()
+            give_back_strays(
+                self._broker,
+                self._membership,
+                next_number=lambda: self._fetch.next_number,
+                ours=lambda: self._dispatcher.numbers() | self._settle.tokens(),
+            )
+
+    # -- the loop's own
+
+    def _look(self) -> None:
+        """Some dozens of times a second while there is work, else seldom."""
+        if self._stop_asked.is_set() and not self._pool.children:
+            return
+        busy = self._dispatcher.count > 0
+        if busy:
+            self._dispatcher.rebalance()
+            self._limits.check(self._pool.children)
+        self._pool.relieve()
+        self._loop.call_later(BUSY_LOOK_S if busy else IDLE_LOOK_S, self._look)
+
+    def _on_loop(self, do: Callable[..., None], *values: Any) -> None:
+        self._loop.call_soon_threadsafe(do, *values)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._spawned)
+
+    def _spawned(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._give_up(StartError(f"cannot start children again: {error}"))
+
+    async def _until(self, condition: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Wait for a condition that changes when children do; False after `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                while not condition():
+                    self._pool.changed.clear()
+                    await self._pool.changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Do it, unless a stop is asked for first; whether it was done."""
+        doing = asyncio.ensure_future(work)
+        stop = asyncio.ensure_future(self._stop_asked.wait())
+        await asyncio.wait({doing, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if doing.done():
+            doing.result()
+            return True
+        doing.cancel()
+        await asyncio.wait({doing})
+        return False
+
+
+def run(target: str, config: Config, events: Events) -> None:
+    """Be a node until a signal says to stop. Raises AppNotFound, StartError, BrokerUnavailable."""
+    app = registry.load_app(target)
+    app.adopt(config)
+    broker = app.broker
+    if not isinstance(broker, Broker):
+        raise StartError(f"{type(broker).__name__} is a client's view of a broker, not a broker")
+
+    async def live() -> None:
+        signals = Signals()
+        supervisor = Supervisor(
+            broker=broker,
+            backend=app.backend,
+            config=config,
+            make_generation=lambda hears: ForkedGeneration(Target(target), config, hears=hears),
+            events=events,
+        )
+        signals.install()
+        obeying = asyncio.ensure_future(supervisor.obey(signals))
+        try:
+            await supervisor.run()
+        finally:
+            obeying.cancel()
+            signals.remove()
+
+    run_loop(live())
+    app.close()
+
+
+def run_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Run on uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
