@@ -76,7 +76,7 @@ class JobContext:
         "token",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  made in one place, by keyword
         self,
         *,
         id: str,  # noqa: A002  its public name
