@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from taskrunner import crashpoints
 from taskrunner.brokers.base import Broker, NodeInfo
@@ -28,6 +29,14 @@ SWEEPS_IN_A_ROW = 20
 UNPARK_LIMIT = 500
 
 
+class Member(Protocol):
+    """This node's place in the store, as far as the scheduler needs it."""
+
+    @property
+    def id(self) -> str: ...
+    def queues(self) -> list[str]: ...
+
+
 class SchedulerService:
     """One thread. `tasks` names what this node can run; `proven_dead` judges nodes of its host."""
 
@@ -35,8 +44,7 @@ class SchedulerService:
         self,
         *,
         broker: Broker,
-        node: Callable[[], NodeInfo],
-        queues: Callable[[], Sequence[str]],
+        member: Member,
         tasks: Callable[[], Sequence[str]],
         proven_dead: Callable[[list[NodeInfo]], list[str]],
         failed: Callable[[BrokerUnavailable], None],
@@ -45,8 +53,7 @@ class SchedulerService:
         events: Events,
     ) -> None:
         self._broker = broker
-        self._node = node
-        self._queues = queues
+        self._member = member
         self._tasks = tasks
         self._proven_dead = proven_dead
         self._failed = failed
@@ -112,13 +119,13 @@ class SchedulerService:
             poked, self._poked = self._poked, set()
         if now >= self._next_look:
             self._next_look = now + LOOK_S
-            self._look(list(self._queues()))
+            self._look(self._member.queues())
         elif poked:
             self._look(sorted(poked))
         self._promote()
         if now >= self._next_house:
             self._next_house = now + KEEP_HOUSE_S
-            self._keep_house(list(self._queues()))
+            self._keep_house(self._member.queues())
 
     def _look(self, queues: list[str]) -> None:
         asked = self._clock.monotonic()
@@ -146,7 +153,7 @@ class SchedulerService:
                 break
 
     def _reap(self, queues: list[str]) -> None:
-        mine = self._node().id
+        mine = self._member.id
         others = [node for node in self._broker.nodes() if node.id != mine]
         dead = self._proven_dead(others)
         if crashpoints.ARMED:

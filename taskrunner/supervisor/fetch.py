@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from taskrunner import crashpoints
 from taskrunner.brokers.base import Bell, BellKind, Broker, Mailbox, Take
 from taskrunner.clock import Clock
 from taskrunner.errors import BrokerUnavailable, NodeLost
 from taskrunner.supervisor.dispatch import Dispatcher
+from taskrunner.supervisor.membership import Membership
 from taskrunner.supervisor.outage import Outage, Persistent
 from taskrunner.supervisor.plan import Planner
 
@@ -17,33 +19,39 @@ FULL_S = 30.0
 """How long to wait when there is no room; whoever makes room wakes the thread."""
 
 
+class HearsBells(Protocol):
+    """Who is told what the fetch thread hears and is not for itself."""
+
+    def rung(self, bell: Bell) -> None: ...
+    def node_lost(self, node: str) -> None: ...
+    def may_not_fetch(self) -> bool:
+        """So much is unsettled that nothing new may start."""
+        ...
+
+
 class FetchService:
-    """One thread. `node` is asked anew for each fetch: a lost node goes on under a new id."""
+    """One thread. The node's id is asked anew each time: a lost node goes on under a new one."""
 
     def __init__(
         self,
         *,
         broker: Broker,
-        node: Callable[[], str],
+        membership: Membership,
         planner: Planner,
         dispatcher: Dispatcher,
         outage: Outage,
         clock: Clock,
         idle_look_s: float,
-        rung: Callable[[Bell], None],
-        lost: Callable[[str], None],
-        settle_is_full: Callable[[], bool],
+        hears: HearsBells,
     ) -> None:
         self._broker = broker
-        self._node = node
+        self._membership = membership
         self._planner = planner
         self._dispatcher = dispatcher
         self._outage = outage
         self._clock = clock
         self._idle_look_s = idle_look_s
-        self._rung = rung
-        self._lost = lost
-        self._settle_is_full = settle_is_full
+        self._hears = hears
         self._stopping = threading.Event()
         self._persistent = Persistent(outage, self._stopping)
         self._mailbox: Mailbox | None = None
@@ -105,7 +113,7 @@ class FetchService:
     def _plan(self) -> list[Take]:
         if self._unanswered:
             return self._unanswered
-        if self._settle_is_full():
+        if self._hears.may_not_fetch():
             return []
         return self._planner.plan(self._dispatcher.room)
 
@@ -113,12 +121,12 @@ class FetchService:
         self._unanswered = plan
         if crashpoints.ARMED:
             crashpoints.reach("fetch.before")
-        node = self._node()
+        node = self._membership.id
         try:
             fetched = self._persistent.call(lambda: self._broker.fetch(node, plan, self._first))
         except NodeLost:
             self._unanswered = []
-            self._lost(node)
+            self._hears.node_lost(node)
             return
         if fetched is None:
             return
@@ -153,19 +161,19 @@ class FetchService:
                 if not self._dispatcher.room(bell.queue):
                     self._pass_on(bell.queue)
             else:
-                self._rung(bell)
+                self._hears.rung(bell)
 
     def _pass_on(self, queue: str) -> None:
         """No room for what a bell announced: let the next idle node have it."""
         try:
-            self._broker.fetch(self._node(), [Take(queue, 0)], self._first)
+            self._broker.fetch(self._membership.id, [Take(queue, 0)], self._first)
         except BrokerUnavailable as error:
             self._outage.failed(error)
         except NodeLost:
-            self._lost(self._node())
+            self._hears.node_lost(self._membership.id)
 
     def _open_mailbox(self) -> None:
-        node = self._node()
+        node = self._membership.id
         if self._mailbox_of == node:
             return
         if self._mailbox is not None:

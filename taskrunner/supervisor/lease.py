@@ -8,43 +8,45 @@ beat has got through. The time counted is that before the call, not after it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from taskrunner import crashpoints
-from taskrunner.brokers.base import Broker, JobKey, NodeInfo, Note
+from taskrunner.brokers.base import Broker, JobKey, Note
 from taskrunner.clock import Clock
 from taskrunner.errors import BrokerUnavailable, NodeLost
+from taskrunner.supervisor.membership import Membership
 from taskrunner.supervisor.outage import Outage
 
 BEATS_IN_A_LEASE = 3
 RETRY_S = 0.25
 
 
+class HearsLease(Protocol):
+    """Who is told what the beats bring."""
+
+    def cancels(self, marked: list[tuple[JobKey, int]]) -> None: ...
+    def node_lost(self, node: str) -> None: ...
+    def lease_ran_out(self) -> None: ...
+    def lease_renewed(self, until: float) -> None: ...
+
+
 class LeaseService:
-    """One thread. Collaborators are told of changes by callbacks, from this thread."""
+    """One thread; tells `hears` of changes, from that thread."""
 
     def __init__(
         self,
         *,
         broker: Broker,
-        node: Callable[[], NodeInfo],
-        queues: Callable[[], Sequence[str]],
+        membership: Membership,
         outage: Outage,
         clock: Clock,
-        cancelled: Callable[[list[tuple[JobKey, int]]], None],
-        lost: Callable[[str], None],
-        ran_out: Callable[[], None],
-        renewed: Callable[[float], None],
+        hears: HearsLease,
     ) -> None:
         self._broker = broker
-        self._node = node
-        self._queues = queues
+        self._membership = membership
         self._outage = outage
         self._clock = clock
-        self._cancelled = cancelled
-        self._lost = lost
-        self._ran_out = ran_out
-        self._renewed = renewed
+        self._hears = hears
         self._notes: list[tuple[str, Note]] = []
         self._condition = threading.Condition()
         self._stopping = False
@@ -84,9 +86,12 @@ class LeaseService:
         self._send_notes()
         if now >= self._next_beat:
             self._beat(now)
-        if not self._is_out and self._clock.monotonic() - self._beaten_at > self._node().lease:
+        if (
+            not self._is_out
+            and self._clock.monotonic() - self._beaten_at > self._membership.info.lease
+        ):
             self._is_out = True
-            self._ran_out()
+            self._hears.lease_ran_out()
 
     def _send_notes(self) -> None:
         with self._condition:
@@ -103,17 +108,17 @@ class LeaseService:
                 return
 
     def _beat(self, now: float) -> None:
-        node = self._node()
+        node = self._membership.info
         if crashpoints.ARMED:
             crashpoints.reach("beat.before")
         try:
-            cancelled = self._broker.beat(node, self._queues())
+            cancelled = self._broker.beat(node, self._membership.queues())
         except BrokerUnavailable as error:
             self._outage.failed(error)
             self._next_beat = now + RETRY_S
             return
         except NodeLost:
-            self._lost(node.id)
+            self._hears.node_lost(node.id)
             self._next_beat = now
             return
         if crashpoints.ARMED:
@@ -122,6 +127,6 @@ class LeaseService:
         self._beaten_at = now
         self._next_beat = now + node.lease / BEATS_IN_A_LEASE
         self._is_out = False
-        self._renewed(now + node.lease)
+        self._hears.lease_renewed(now + node.lease)
         if cancelled:
-            self._cancelled(cancelled)
+            self._hears.cancels(cancelled)

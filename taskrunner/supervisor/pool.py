@@ -43,7 +43,6 @@ class Pool:
         dispatcher: Dispatcher,
         upcalls: UpcallService,
         note: Callable[[str, Note], None],
-        node: Callable[[], str],
         gave_up: Callable[[StartError], None],
         embedded: bool,
     ) -> None:
@@ -53,11 +52,11 @@ class Pool:
         self._dispatcher = dispatcher
         self._upcalls = upcalls
         self._note = note
-        self._node = node
         self._gave_up = gave_up
         self._embedded = embedded
         self._children: dict[int, Child] = {}
         self._generation: Generation | None = None
+        self._node = ""
         self._stopping = False
         self._deaths_in_a_row = 0
         self._start_deaths = 0
@@ -71,9 +70,10 @@ class Pool:
 
     # -- starting
 
-    def fill(self, generation: Generation) -> None:
-        """Start what is missing, from this generation."""
+    def fill(self, generation: Generation, node: str) -> None:
+        """Start what is missing, from this generation, for this node."""
         self._generation = generation
+        self._node = node
         missing = self._config.processes - sum(not c.extra for c in self._children.values())
         for _ in range(missing):
             self._start()
@@ -97,7 +97,7 @@ class Pool:
         settings = ChildSettings(
             number=number,
             concurrency=self._config.concurrency,
-            node=self._node(),
+            node=self._node,
             embedded=self._embedded,
         )
         child.channel.open()

@@ -133,9 +133,7 @@ class SettleService:
                     self._events.emit(OutcomeFenced(job_id=outcome.id))
         return True
 
-    def _stored(
-        self, backend: ResultBackend, node: str, outcomes: list[Outcome]
-    ) -> list[Outcome]:
+    def _stored(self, backend: ResultBackend, node: str, outcomes: list[Outcome]) -> list[Outcome]:
         """Store the results first, so that no job is ever succeeded without one."""
         results = [
             StoredResult(ResultKey(o.queue, o.id, node, o.number), o.result, o.retention)

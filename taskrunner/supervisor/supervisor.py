@@ -109,31 +109,24 @@ class Supervisor:
         )
         self._fetch = FetchService(
             broker=broker,
-            node=lambda: self._membership.id,
+            membership=self._membership,
             planner=self._planner,
             dispatcher=self._dispatcher,
             outage=self._outage,
             clock=clock,
             idle_look_s=config.idle_look_s,
-            rung=self._rung,
-            lost=self._lost,
-            settle_is_full=self._settle.is_full,
+            hears=self,
         )
         self._lease = LeaseService(
             broker=broker,
-            node=lambda: self._membership.info,
-            queues=self._membership.queues,
+            membership=self._membership,
             outage=self._outage,
             clock=clock,
-            cancelled=self._cancelled,
-            lost=self._lost,
-            ran_out=self._dispatcher.hold,
-            renewed=self._renewed,
+            hears=self,
         )
         self._scheduler = SchedulerService(
             broker=broker,
-            node=lambda: self._membership.info,
-            queues=self._membership.queues,
+            member=self._membership,
             tasks=lambda: tuple(self._dispatcher.tasks),
             proven_dead=identity.proven_dead,
             failed=self._outage.failed,
@@ -149,7 +142,6 @@ class Supervisor:
             dispatcher=self._dispatcher,
             upcalls=self._upcalls,
             note=self._lease.note,
-            node=lambda: self._membership.id,
             gave_up=self._give_up,
             embedded=embedded,
         )
@@ -191,7 +183,7 @@ class Supervisor:
         self._settle.start()
         self._lease.start()
         self._scheduler.start()
-        self._pool.fill(self._generation)
+        self._pool.fill(self._generation, self._membership.id)
         self._fetch.start()
         self._look()
         await self._until(self._is_ready)
@@ -268,10 +260,8 @@ class Supervisor:
                     raise AssertionError(f"nobody asked for {other}")
 
     def _dump(self) -> str:
-        lines = [
-            f"node {self._membership.id}: {self._dispatcher.count} deliveries, "
-            f"{self._settle.pending} outcomes to settle"
-        ]
+        held, unsettled = self._dispatcher.count, self._settle.pending
+        lines = [f"node {self._membership.id} holds {held} jobs, {unsettled} outcomes to settle"]
         for child in self._pool.children:
             running = ", ".join(f"{h.task} {h.delivery.id}" for h, _ in child.running()) or "idle"
             lines.append(
@@ -304,18 +294,21 @@ class Supervisor:
         if old is not None:
             await old.stop()
         self._dispatcher.knows(generation.manifest.tasks)
-        self._pool.fill(generation)
+        self._pool.fill(generation, self._membership.id)
 
     def _give_up(self, error: StartError) -> None:
         self._failure = self._failure or error
         self._ask_stop(False)
 
-    # -- told by threads
+    # -- told by threads (`HearsBells`, `HearsLease`)
 
     def _room_opened(self) -> None:
         self._fetch.wake()
 
-    def _rung(self, bell: Bell) -> None:
+    def may_not_fetch(self) -> bool:
+        return self._settle.is_full()
+
+    def rung(self, bell: Bell) -> None:
         if bell.kind is BellKind.DUE:
             self._scheduler.poke(bell.queue)
         elif bell.kind is BellKind.QUEUE:
@@ -323,20 +316,23 @@ class Supervisor:
         elif bell.kind is BellKind.CANCEL:
             self._on_loop(self._cancel, JobKey(bell.queue, bell.id), None)
 
-    def _cancelled(self, marked: list[tuple[JobKey, int]]) -> None:
+    def cancels(self, marked: list[tuple[JobKey, int]]) -> None:
         for key, number in marked:
             self._on_loop(self._cancel, key, number)
 
     def _cancel(self, key: JobKey, number: int | None) -> None:
         self._limits.cancel(self._pool.children, key, number)
 
-    def _lost(self, node: str) -> None:
+    def node_lost(self, node: str) -> None:
         try:
             self._membership.lost(node, self._dispatcher.disown)
         except BrokerUnavailable as error:
             self._outage.failed(error)
 
-    def _renewed(self, until: float) -> None:
+    def lease_ran_out(self) -> None:
+        self._dispatcher.hold()
+
+    def lease_renewed(self, until: float) -> None:
         self._on_loop(self._pool.lease_until, until)
         self._dispatcher.resume()
 

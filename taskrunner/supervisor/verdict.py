@@ -28,7 +28,9 @@ def after_death(
     if why is Why.CANCEL:
         return outcome(held, OutcomeKind.CANCELLED)
     if why is Why.DEADLINE:
-        error = ErrorInfo("deadline", "the job was still running at its deadline; its process was killed")
+        error = ErrorInfo(
+            "deadline", "the job was still running at its deadline; its process was killed"
+        )
         return failed(held, "deadline", error)
     if why is Why.TIMEOUT:
         return _timed_out(held, random)
