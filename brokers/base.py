@@ -18,7 +18,15 @@ Tokens. A delivery is fenced by its token: the node's id and a number the node n
 The record keeps the token of the last delivery and whether it was settled. A write that carries
 another token changes nothing and is answered as fenced; a settle that repeats one already made is
 answered like the first; a settle under the last, unsettled token is taken even when the node had
-been thought lost and the job was taken back, as long as nobody has fetched it since.
+been thought lost and the job was taken back, as long as the job still waits where it was put:
+nobody has fetched it since, and it has not been cancelled or expired.
+
+Repeats. For 60 seconds after a job finished its enqueue and its settle can be repeated and are
+answered as before, even when the record is gone by then (retention 0): a tombstone remembers the
+call, the last token and its answer, until then or until the id begins a new job.
+
+Counters. `attempts` counts runs that were settled as started; a run that is lost with its node
+counts as a loss instead. What is settled under a cancel mark counts like any other.
 
 Time. The store's clock decides. Durations (seconds) travel as durations and moments (seconds since
 the epoch) are compared in the store. `set_skew` moves that clock, for tests.
@@ -38,6 +46,9 @@ from taskrunner.states import State
 
 PRIORITIES = range(10)
 """0 to 9; 9 is the most urgent."""
+
+REPEATABLE_FOR = 60.0
+"""Seconds after its end in which a job's enqueue and settle can be repeated; see Repeats above."""
 
 ERRORS_KEPT = 20
 """How many failed runs a job's record remembers, newest first."""
@@ -62,6 +73,8 @@ class Limits:
     failed_retention: float = 30 * 86_400
     failed_max: int = 100_000
     """failed jobs kept in a queue; the oldest go first"""
+    retention: float = 3600.0
+    """for a job that the store itself cancels or expires, with no outcome to say it"""
 
 
 class JobKey(NamedTuple):
@@ -126,7 +139,7 @@ class OutcomeKind(IntEnum):
 
     SUCCEEDED = 0
     FAILED = 1
-    """to the dead letter, with `reason`"""
+    """to the dead letter, with `reason`, which stays with the record whatever the kind"""
     RETRY = 2
     """again after `delay` seconds; 0 makes it pending at once, at the head of its priority"""
     RELEASED = 3
@@ -135,7 +148,7 @@ class OutcomeKind(IntEnum):
     CANCELLED = 4
     EXPIRED = 5
     PARKED = 6
-    """waits under `park_key` until `unpark`; failed after `delay` seconds"""
+    """waits under `park_key` until `unpark`; failed after `delay` seconds, with this `reason`"""
 
 
 class Blame(IntEnum):
@@ -184,13 +197,14 @@ class BellKind(IntEnum):
     READY = 0
     """a job is ready in `queue`"""
     DUE = 1
-    """something in `queue` falls due sooner than was known"""
+    """something in `queue` falls due sooner than all else there; heard by every node of it"""
     CANCEL = 2
     """job `id`, which this node holds, is to be cancelled"""
     FINISHED = 3
     """job `id`, which this mailbox watches, is finished"""
     QUEUE = 4
-    """`queue` is new"""
+    """`queue` is new: its first job came; heard by every node that joined, also by one that joined
+    no queue"""
 
 
 class Bell(NamedTuple):
@@ -348,8 +362,8 @@ class BrokerClient(ABC):
 
     @abstractmethod
     def cancel(self, keys: Sequence[JobKey]) -> list[bool | None]:
-        """True: ended as cancelled, or, where active, marked and its node rung. False: it was
-        finished. None: there is no record."""
+        """True: ended as cancelled, now or before, or, where active, marked and its node rung.
+        False: it was finished otherwise. None: there is no record."""
 
     # -- look
 
@@ -362,7 +376,7 @@ class BrokerClient(ABC):
 
     @abstractmethod
     def queues(self) -> list[str]:
-        """Every queue of the namespace, sorted."""
+        """Every queue of the namespace, sorted: those that ever had a job."""
 
     @abstractmethod
     def nodes(self) -> list[NodeInfo]:
@@ -392,10 +406,12 @@ class Broker(BrokerClient):
 
         The deliveries get numbers `first`, `first + 1`, … in the order of the plan, each entry of
         which has as many numbers as its limit. Asking again with the same `first` answers what
-        the first asking delivered. A queue that gave less than its limit lists the node as idle;
-        one that gave its limit and has more rings the next idle node. A ready job that is past its
-        `expires` or `deadline` is settled here (expired; failed with reason `deadline`), not
-        delivered. Raises NodeLost.
+        the first asking delivered, as far as the node still holds it, and nothing else; where that
+        delivered nothing, it is a new asking. A queue that gave less than its limit lists the node
+        as idle; one that gave its limit and has more rings the next idle node. A ready job that is
+        past its `expires` (also one that has run before) or its `deadline` is settled here
+        (expired; failed with reason `deadline`), not delivered. Raises NodeLost where a queue of
+        the plan does not know the node; what other queues delivered is then found by asking again.
         """
 
     @abstractmethod
@@ -409,11 +425,13 @@ class Broker(BrokerClient):
 
     @abstractmethod
     def note(self, node: str, notes: Sequence[Note]) -> list[bool]:
-        """Write down starts and progress; False where the token no longer holds the job."""
+        """Write down starts and progress (None: none yet, keep what there is); False where the
+        token no longer holds the job."""
 
     @abstractmethod
     def unpark(self, queue: str, keys: Sequence[str], limit: int) -> int:
-        """Make up to `limit` jobs parked under these keys pending, oldest first; how many."""
+        """Make up to `limit` jobs parked under these keys pending, those parked first first; how
+        many."""
 
     # -- time
 
@@ -424,13 +442,14 @@ class Broker(BrokerClient):
 
     @abstractmethod
     def promote(self, queues: Sequence[str], limit: int) -> int:
-        """Make up to `limit` due jobs of each queue pending; how many in all."""
+        """Make up to `limit` due jobs of each queue pending, soonest first; how many in all."""
 
     # -- nodes
 
     @abstractmethod
     def join(self, node: NodeInfo, queues: Sequence[str]) -> None:
-        """Announce the node in these queues and give it a lease there. May be repeated."""
+        """Announce the node in these queues (there may be none yet) and give it a lease there.
+        May be repeated; counts as a beat."""
 
     @abstractmethod
     def beat(self, node: NodeInfo, queues: Sequence[str]) -> list[tuple[JobKey, int]]:
@@ -439,12 +458,15 @@ class Broker(BrokerClient):
 
     @abstractmethod
     def leave(self, node: str, queues: Sequence[str]) -> None:
-        """The node has ended in good order: forget it. What it still holds is taken back."""
+        """The node has ended in good order: forget it. What it still holds is taken back, without
+        a loss."""
 
     @abstractmethod
     def reap(self, queues: Sequence[str], limit: int, dead: Sequence[str] = ()) -> int:
         """Take back up to `limit` jobs a queue from nodes whose lease ran out, and from `dead`
-        ones at once; how many. Each gets a loss; the token stays unsettled.
+        ones at once; how many. Each gets a loss and goes to the head of its priority (one marked
+        for cancelling ends as cancelled); the token stays unsettled. A node whose jobs are taken
+        back is lost from the first one on: its next fetch or beat is NodeLost until it joins.
 
         Nothing is taken for a lease that ran out until the store has received beats for one whole
         lease without a gap: a longer silence, or a step of its clock, first renews every lease.
@@ -460,9 +482,9 @@ class Broker(BrokerClient):
     def sweep(self, queues: Sequence[str], limit: int) -> int:
         """One bounded slice of housekeeping in each queue; how many things it did (0: all clean).
 
-        Removes records past their retention and failed ones beyond the limits, expires waiting
-        jobs, fails parked ones whose time is up, drops ready entries whose job has left, and takes
-        back active jobs that no node's set holds.
+        Removes records past their retention and failed ones beyond the limits, expires jobs of
+        every state but active, fails parked ones whose time is up, drops ready entries whose job
+        has left, and takes back active jobs that no node's set holds, each with a loss.
         """
 
     @abstractmethod

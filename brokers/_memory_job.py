@@ -1,0 +1,150 @@
+"""A job's record in the memory broker, and the steps that concern one record only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Final, NamedTuple
+
+from taskrunner.brokers.base import (
+    ERRORS_KEPT,
+    Blame,
+    Delivery,
+    JobRecord,
+    Outcome,
+    OutcomeKind,
+)
+from taskrunner.message import Message
+from taskrunner.states import State
+
+_ENDS_AS: Final = {
+    OutcomeKind.SUCCEEDED: State.SUCCEEDED,
+    OutcomeKind.FAILED: State.FAILED,
+    OutcomeKind.RETRY: State.RETRYING,
+    OutcomeKind.RELEASED: State.PENDING,
+    OutcomeKind.CANCELLED: State.CANCELLED,
+    OutcomeKind.EXPIRED: State.EXPIRED,
+    OutcomeKind.PARKED: State.WAITING,
+}
+
+
+@dataclass(slots=True)
+class Job:
+    """A job's record: what others see of it (JobRecord says what each means), and below the line
+    what only the store needs."""
+
+    queue: str
+    id: str
+    state: State
+    wire: bytes
+    priority: int
+    created_at: float
+    attempts: int = 0
+    failures: int = 0
+    crashes: int = 0
+    losses: int = 0
+    eta: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    expires_at: float | None = None
+    deadline: float | None = None
+    node: str | None = None
+    number: int | None = None
+    pid: int | None = None
+    progress: bytes | None = None
+    result: bytes | None = None
+    errors: tuple[bytes, ...] = ()
+    reason: str | None = None
+    cancelling: bool = False
+    park_key: str | None = None
+    # ------
+    call: str = ""
+    settled_as: State | None = None
+    """what the settle of the last delivery was answered; None: it was not settled"""
+    ticket: int = 0
+    """of its entry in the ready lists; 0: none"""
+    park_ends: float = 0.0
+    keep_until: float = 0.0
+
+    @classmethod
+    def from_message(cls, message: Message, now: float) -> Job:
+        timing = message.timing
+        eta = _moment(timing.eta, timing.delay, now)
+        return cls(
+            queue=message.queue,
+            id=message.id,
+            state=State.SCHEDULED if eta is not None and eta > now else State.PENDING,
+            wire=message.wire,
+            priority=message.priority,
+            created_at=now,
+            eta=eta,
+            expires_at=_moment(timing.expires_at, timing.expires_in, now),
+            deadline=timing.deadline,
+            call=message.call,
+        )
+
+    def deliver_to(self, node: str, number: int) -> None:
+        """Write down a new token and forget what was noted under the last."""
+        self.node, self.number, self.settled_as = node, number, None
+        self.started_at = self.pid = self.progress = None
+
+    def delivery(self, now: float) -> Delivery:
+        return Delivery(
+            queue=self.queue,
+            id=self.id,
+            node=self.node or "",
+            number=self.number or 0,
+            wire=self.wire,
+            attempts=self.attempts,
+            failures=self.failures,
+            crashes=self.crashes,
+            losses=self.losses,
+            expires_in=None if self.expires_at is None else self.expires_at - now,
+            deadline_in=None if self.deadline is None else self.deadline - now,
+        )
+
+    def holds(self, node: str, number: int) -> bool:
+        """Whether this token is the last delivery's."""
+        return self.number == number and self.node == node
+
+    def accepts_settle(self) -> bool:
+        """Whether a settle under the last token changes anything. Pending: it was taken back from
+        a node that was thought lost, and nobody has fetched it since."""
+        return self.settled_as is None and self.state in (State.ACTIVE, State.PENDING)
+
+    def settle(self, outcome: Outcome, now: float) -> None:
+        """Write down what happened in the run, wherever the job goes."""
+        self.settled_as = State.CANCELLED if self.cancelling else _state_after(outcome)
+        self.reason = outcome.reason
+        self.attempts += outcome.started
+        self.failures += outcome.blame == Blame.FAILURE
+        self.crashes += outcome.blame == Blame.CRASH
+        if outcome.error is not None:
+            self.errors = (outcome.error, *self.errors)[:ERRORS_KEPT]
+        if outcome.started and self.started_at is None:
+            self.started_at = now - outcome.ran
+
+    def record(self) -> JobRecord:
+        return JobRecord(**{name: getattr(self, name) for name in _SHOWN})
+
+
+_SHOWN: Final = tuple(f.name for f in fields(JobRecord))
+
+
+class Tombstone(NamedTuple):
+    """What must still be known of a record that is gone, to answer repeated calls."""
+
+    call: str
+    node: str | None
+    number: int | None
+    settled_as: State | None
+    until: float
+
+
+def _moment(at: float | None, after: float | None, now: float) -> float | None:
+    return now + after if at is None and after is not None else at
+
+
+def _state_after(outcome: Outcome) -> State:
+    if outcome.kind == OutcomeKind.RETRY and outcome.delay <= 0:
+        return State.PENDING
+    return _ENDS_AS[OutcomeKind(outcome.kind)]

@@ -1,0 +1,327 @@
+"""What the memory broker keeps of one queue: records, and one index for each state.
+
+    enqueue ──▶ timers ──▶ ready 9..0 ──▶ held, by node ──▶ done, failed ──▶ tombstones
+                  ▲           ▲  parked ◀──────┤
+                  └───────────┴────────────────┘
+
+A record names its state; the state names the one index that owns the record. `move` is the only
+way from a state to another: it asks the table of transitions, takes the record out of the one
+index and enters it in the other. Everything here is called under the broker's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from taskrunner.brokers._memory_indexes import Leases, ReadyLists, TimeIndex
+from taskrunner.brokers._memory_job import Job, Tombstone
+from taskrunner.brokers._memory_mailbox import PostOffice
+from taskrunner.brokers.base import (
+    REPEATABLE_FOR,
+    Bell,
+    BellKind,
+    Delivery,
+    Limits,
+    Outcome,
+    QueueStats,
+)
+from taskrunner.states import FINISHED, IDLE, State, check_transition
+
+
+class Queue:
+    """One queue's records and indexes."""
+
+    def __init__(self, name: str, limits: Limits, office: PostOffice) -> None:
+        self.name = name
+        self.has_had_jobs = False
+        self.jobs: dict[str, Job] = {}
+        self.tombstones: dict[str, Tombstone] = {}
+        self.counts = dict.fromkeys(State, 0)
+        self.processed = 0
+        self.failures = 0
+        self.timers = TimeIndex()
+        self.ready = ReadyLists()
+        self.parked: dict[str, dict[str, None]] = {}
+        self.parked_until = TimeIndex()
+        self.held: dict[str, dict[str, int]] = {}
+        """by node: ids and their deliveries' numbers"""
+        self.done = TimeIndex()
+        self.failed = TimeIndex()
+        self.expiring = TimeIndex()
+        self.leases = Leases()
+        self.last_number: dict[str, int] = {}
+        """by node: the highest number it was given here"""
+        self.idle: dict[str, None] = {}
+        self.watchers: dict[str, set[str]] = {}
+        self._limits = limits
+        self._office = office
+        self._unaudited: list[str] = []
+
+    # -- changes
+
+    def add(self, job: Job) -> None:
+        """A new job, pending or scheduled."""
+        self.tombstones.pop(job.id, None)
+        before = self.timers.soonest()
+        self.jobs[job.id] = job
+        self._enter(job)
+        self._ring_if_sooner(before)
+
+    def move(self, job: Job, state: State, *, head: bool = False) -> None:
+        """Change a job's state. Raises IllegalTransition. What the new state needs (eta, token,
+        park key) was written to the record before."""
+        check_transition(job.state, state)
+        before = self.timers.soonest()
+        self._leave(job)
+        job.state = state
+        self._enter(job, head=head)
+        self._ring_if_sooner(before)
+
+    def finish(self, job: Job, state: State, now: float, *, retention: float | None = None) -> None:
+        """Move to a final state; the record is kept `retention` seconds (None: the setting)."""
+        job.finished_at = now
+        job.keep_until = now + (self._limits.retention if retention is None else retention)
+        self.move(job, state)
+        if state is State.SUCCEEDED and retention == 0:
+            self.remove(job, now)
+        for mailbox in self.watchers.pop(job.id, ()):
+            self._office.ring(mailbox, Bell(BellKind.FINISHED, self.name, job.id))
+
+    def take_back(self, job: Job, now: float, *, lost: bool) -> None:
+        """From a node that is no more; the token stays unsettled."""
+        job.losses += lost
+        if job.cancelling:
+            self.finish(job, State.CANCELLED, now)
+        else:
+            self.move(job, State.PENDING, head=True)
+
+    def take_back_all(self, node: str, now: float, *, limit: int | None, lost: bool) -> int:
+        """Up to `limit` of what a node holds; the last delivered first, because each goes to the
+        head of its list. How many."""
+        held = sorted(self.held.get(node, {}).items(), key=lambda item: item[1], reverse=True)
+        for job_id, _ in held[:limit]:
+            self.take_back(self.jobs[job_id], now, lost=lost)
+        return len(held[:limit])
+
+    def remove(self, job: Job, now: float) -> None:
+        """Drop a finished record; for a while, calls about it are still answered as before."""
+        self._leave(job)
+        del self.jobs[job.id]
+        until = (job.finished_at or now) + REPEATABLE_FOR
+        if until > now:
+            self.tombstones[job.id] = Tombstone(
+                job.call, job.node, job.number, job.settled_as, until
+            )
+
+    def forget_node(self, node: str) -> None:
+        """From now on it is lost here. What it holds stays in its set until it is taken back."""
+        self.leases.forget(node)
+        self.idle.pop(node, None)
+        self.last_number.pop(node, None)
+
+    def ring_idle(self) -> None:
+        """Tell one idle node, and one only, that there is a job; then it is no longer idle."""
+        if self.idle and self.counts[State.PENDING]:
+            node = next(iter(self.idle))
+            del self.idle[node]
+            self._office.ring(node, Bell(BellKind.READY, self.name))
+
+    # -- deliveries
+
+    def take(self, node: str, numbers: range, now: float) -> list[Delivery]:
+        """Deliver ready jobs to a node under these numbers, or answer what they delivered."""
+        if self.last_number.get(node, -1) >= numbers.start:
+            jobs = list(self._again(node, numbers))
+        else:
+            jobs = list(self._deliver(node, numbers, now))
+        if len(jobs) < len(numbers) and not self.counts[State.PENDING]:
+            self.idle[node] = None
+        else:
+            self.idle.pop(node, None)
+            self.ring_idle()
+        return [job.delivery(now) for job in jobs]
+
+    def _again(self, node: str, numbers: range) -> Iterator[Job]:
+        held = {number: job_id for job_id, number in self.held.get(node, {}).items()}
+        return (self.jobs[held[number]] for number in numbers if number in held)
+
+    def _deliver(self, node: str, numbers: range, now: float) -> Iterator[Job]:
+        for number in numbers:
+            job = self._next_admitted(now)
+            if job is None:
+                return
+            job.deliver_to(node, number)
+            self.last_number[node] = number
+            self.move(job, State.ACTIVE)
+            yield job
+
+    def _next_admitted(self, now: float) -> Job | None:
+        while (job := self.ready.pop()) is not None:
+            if self._admit(job, now):
+                return job
+        return None
+
+    def _admit(self, job: Job, now: float) -> bool:
+        """Whether a ready job may start; one that may not has left the ready list after this."""
+        if job.expires_at is not None and job.expires_at <= now:
+            self.finish(job, State.EXPIRED, now)
+        elif job.deadline is not None and job.deadline <= now:
+            job.reason = "deadline"
+            self.finish(job, State.FAILED, now)
+        else:
+            return True
+        return False
+
+    def release(self, job: Job, outcome: Outcome, now: float) -> None:
+        """Move a job that was just settled from its node to where its outcome sends it."""
+        state = job.settled_as or job.state
+        if state in FINISHED:
+            job.result = outcome.result if state is State.SUCCEEDED else None
+            self.processed += state is State.SUCCEEDED
+            self.failures += state is State.FAILED
+            self.finish(job, state, now, retention=outcome.retention)
+        elif job.state is not state:  # else it was taken back, and waits where it should
+            if state is State.RETRYING:
+                job.eta = now + outcome.delay
+            elif state is State.WAITING:
+                job.park_key, job.park_ends = outcome.park_key, now + outcome.delay
+            self.move(job, state, head=True)
+
+    # -- questions
+
+    def tombstone(self, job_id: str, now: float) -> Tombstone | None:
+        found = self.tombstones.get(job_id)
+        return found if found is not None and found.until > now else None
+
+    def stats(self) -> QueueStats:
+        return QueueStats(
+            queue=self.name,
+            counts=dict(self.counts),
+            pending_by_priority={p: n for p, n in self.ready.counts.items() if n},
+            parked={key: len(ids) for key, ids in self.parked.items()},
+            processed=self.processed,
+            failed=self.failures,
+        )
+
+    # -- housekeeping: each does up to `limit` things and says how many
+
+    def sweep(self, now: float, limit: int) -> int:
+        done = 0
+        for chore in (
+            self._remove_old,
+            self._drop_failed,
+            self._expire,
+            self._fail_parked,
+            self._drop_entries,
+            self._take_back_strays,
+        ):
+            if done < limit:
+                done += chore(now, limit - done)
+        return done
+
+    def _remove_old(self, now: float, limit: int) -> int:
+        old = self.done.pop_until(now, limit)
+        for job_id in old:
+            self.remove(self.jobs[job_id], now)
+        while self.tombstones and next(iter(self.tombstones.values())).until <= now:
+            del self.tombstones[next(iter(self.tombstones))]
+        return len(old)
+
+    def _drop_failed(self, now: float, limit: int) -> int:
+        too_many = min(limit, len(self.failed) - self._limits.failed_max)
+        dropped = self.failed.pop(too_many)
+        dropped += self.failed.pop_until(now - self._limits.failed_retention, limit - len(dropped))
+        for job_id in dropped:
+            self.remove(self.jobs[job_id], now)
+        return len(dropped)
+
+    def _expire(self, now: float, limit: int) -> int:
+        expired = self.expiring.pop_until(now, limit)
+        for job_id in expired:
+            self.finish(self.jobs[job_id], State.EXPIRED, now)
+        return len(expired)
+
+    def _fail_parked(self, now: float, limit: int) -> int:
+        parked = self.parked_until.pop_until(now, limit)
+        for job_id in parked:
+            self.finish(self.jobs[job_id], State.FAILED, now)
+        return len(parked)
+
+    def _drop_entries(self, now: float, limit: int) -> int:
+        return self.ready.sweep(limit)
+
+    def _take_back_strays(self, now: float, limit: int) -> int:
+        """Active jobs that no node's set holds; nothing here loses one, but a store may."""
+        if not self._unaudited:
+            self._unaudited = list(self.jobs)
+        strays = 0
+        for job_id in self._cut_unaudited(limit):
+            job = self.jobs.get(job_id)
+            if (
+                job
+                and job.state is State.ACTIVE
+                and job_id not in self.held.get(job.node or "", ())
+            ):
+                self.take_back(job, now, lost=True)
+                strays += 1
+        return strays
+
+    def _cut_unaudited(self, limit: int) -> Sequence[str]:
+        cut = self._unaudited[-limit:]
+        del self._unaudited[-limit:]
+        return cut
+
+    # -- indexes
+
+    def _enter(self, job: Job, *, head: bool = False) -> None:
+        self.counts[job.state] += 1
+        match job.state:
+            case State.PENDING:
+                self.ready.add(job, head=head)
+            case State.SCHEDULED | State.RETRYING:
+                self.timers.add(job.id, job.eta or 0.0)
+            case State.WAITING:
+                self.parked.setdefault(job.park_key or "", {})[job.id] = None
+                self.parked_until.add(job.id, job.park_ends)
+            case State.ACTIVE:
+                self.held.setdefault(job.node or "", {})[job.id] = job.number or 0
+            case State.FAILED:
+                self.failed.add(job.id, job.finished_at or 0.0)
+            case _:
+                self.done.add(job.id, job.keep_until)
+        if job.state in IDLE and job.expires_at is not None:
+            self.expiring.add(job.id, job.expires_at)
+
+    def _leave(self, job: Job) -> None:
+        self.counts[job.state] -= 1
+        self.expiring.discard(job.id)
+        match job.state:
+            case State.PENDING:
+                self.ready.leave(job)
+            case State.SCHEDULED | State.RETRYING:
+                self.timers.discard(job.id)
+            case State.WAITING:
+                _drop(self.parked, job.park_key or "", job.id)
+                self.parked_until.discard(job.id)
+            case State.ACTIVE:
+                _drop(self.held, job.node or "", job.id)
+            case State.FAILED:
+                self.failed.discard(job.id)
+            case _:
+                self.done.discard(job.id)
+
+    def _ring_if_sooner(self, before: float | None) -> None:
+        soonest = self.timers.soonest()
+        if soonest is not None and (before is None or soonest < before):
+            for node in self.leases:
+                self._office.ring(node, Bell(BellKind.DUE, self.name))
+
+
+def _drop(sets: dict[str, dict[str, Any]], key: str, job_id: str) -> None:
+    """Take an id out of one of several sets; a set that is empty then goes too."""
+    found = sets.get(key)
+    if found is not None:
+        found.pop(job_id, None)
+        if not found:
+            del sets[key]
