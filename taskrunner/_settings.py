@@ -29,7 +29,7 @@ _NAMESPACE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
 # Kubernetes sets such variables in every pod for a service that is called taskrunner-something.
 _SERVICE_LINK: Final = re.compile(
-    r".*_SERVICE_(HOST|PORT(_\w+)?)|.*_PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?|PORT(_\d+_\w+)?"
+    r"(.*_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
 )
 
 
@@ -278,7 +278,7 @@ def _toml(path: Path, problems: list[str]) -> dict[str, Any]:
 
 
 _QUERY_SECRET: Final = re.compile(r"([?&][^=&\s]*(?:pass|secret|token)[^=&\s]*=)[^&\s]*", re.I)
-_USER_SECRET: Final = re.compile(r"(://(?!/)[^:\s]*:)\S*@")
+_USER_SECRET: Final = re.compile(r"^((?:[^/\s]*//)?(?!/)[^:/\s]*:)(?!//)\S*@")
 _ANY_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 
 

@@ -1,0 +1,165 @@
+"""What happens in a supervisor, as named events with a payload, and who is told.
+
+Logic emits events and knows nothing of logs; `log` turns them into lines. Times are in seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+_log = logging.getLogger("taskrunner")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStarted(Event):
+    node: str
+    processes: int
+    queues: tuple[str, ...] | None
+    """None: every queue of the namespace"""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStopping(Event):
+    """The supervisor takes no more and lets the running jobs finish."""
+
+    running: int = 0
+    timeout_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStopped(Event):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class NodeWasLost(Event):
+    """The store took back what this node held, because it had not heard of it for a lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildStarted(Event):
+    number: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChildReady(Event):
+    number: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChildDied(Event):
+    """A child ended that was not asked to. `status`: what it exited with, or None; `signal`: what
+    killed it, or None; `held`: the jobs it had been given and not reported."""
+
+    number: int
+    pid: int
+    status: int | None
+    signal: int | None
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed(Event):
+    """A run of a job ended badly. `retry_in`: seconds to the next, None where there is none."""
+
+    job_id: str
+    task: str
+    queue: str
+    error: str
+    retry_in: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobsReturned(Event):
+    """Jobs went back to their queues, and why."""
+
+    count: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeFenced(Event):
+    """What a delivery came to was refused: by then the job belonged to another delivery."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownTaskParked(Event):
+    """A job waits for a node that knows its task."""
+
+    task: str
+    job_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageUnreadable(Event):
+    """A job's record holds what this version cannot read; the job failed."""
+
+    job_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLost(Event):
+    url: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerBack(Event):
+    away_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadsAtImport(Event):
+    """Importing the application left threads running, which no fork can carry over."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dump(Event):
+    """The state of a supervisor in readable lines, because somebody asked for it."""
+
+    text: str
+
+
+Subscriber: TypeAlias = Callable[[Event], None]
+
+
+class Events:
+    """Tells every subscriber of every event, in the thread that emits.
+
+    Any thread may emit. A subscriber must be quick; one that raises harms nobody: that is logged,
+    and the others are told.
+    """
+
+    def __init__(self) -> None:
+        self._subscribers: tuple[Subscriber, ...] = ()
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Tell `subscriber` of everything from now on; call the answer to end that."""
+        self._subscribers = (*self._subscribers, subscriber)
+
+        def end() -> None:
+            self._subscribers = tuple(one for one in self._subscribers if one is not subscriber)
+
+        return end
+
+    def emit(self, event: Event) -> None:
+        for subscriber in self._subscribers:
+            try:
+                subscriber(event)
+            except Exception:
+                _log.exception("a subscriber failed on %s", type(event).__name__)
