@@ -32,3 +32,8 @@ class SystemClock:
 
 
 SYSTEM_CLOCK: Clock = SystemClock()
+
+# For the child's hot path, where there is no clock to pass in: one call, no attribute.
+wall = time.time
+monotonic = time.monotonic
+monotonic_ns = time.monotonic_ns

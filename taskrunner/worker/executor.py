@@ -1,0 +1,336 @@
+"""One job as named steps: open, check the time, decode, call, judge. Its outcome is one value.
+
+What is wrong with a job is its own outcome and nobody else's trouble: whatever its bytes hold and
+whatever its task does, short of ending the process, an Outcome comes out.
+"""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from taskrunner import crashpoints
+from taskrunner.app import App
+from taskrunner.brokers.base import Blame, OutcomeKind
+from taskrunner.clock import monotonic, wall
+from taskrunner.context import CURRENT, JobContext
+from taskrunner.errors import (
+    ArgumentError,
+    MessageError,
+    Reject,
+    Retry,
+    TaskCancelled,
+    TaskrunnerError,
+    TaskTimeout,
+)
+from taskrunner.frames import Why
+from taskrunner.message import ErrorInfo, unpack
+from taskrunner.middleware import Chain
+from taskrunner.naming import qualified_name, type_name
+from taskrunner.retry import (
+    Decision,
+    Policy,
+    after_failure,
+    after_timeout,
+    error_types,
+)
+from taskrunner.task import Task
+
+Row = list[Any]
+"""A Delivery as the frame carried it."""
+OutcomeRow = tuple[Any, ...]
+"""An Outcome, in the order of its fields."""
+
+PLAIN = Policy()
+MESSAGE_LIMIT = 4000
+"""Characters of an error's message that are kept."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A delivery that is going to run."""
+
+    row: Row
+    task: Task[Any, Any]
+    policy: Policy
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    context: JobContext
+    started: float = 0.0
+    why: Why | None = None
+    """why it was interrupted"""
+
+    @property
+    def number(self) -> int:
+        return int(self.row[3])
+
+    def call(self) -> Any:
+        return self.task.fn(*self.args, **self.kwargs)
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """How a running job reaches whoever runs it."""
+
+    progress: Callable[[int, bytes], None]
+    blocked: Callable[[int, bool], None]
+
+
+class Executor:
+    """Turns rows into runs, and what a run came to into outcomes. Thread-safe."""
+
+    def __init__(self, app: App, *, chain: Chain, reports: Reports) -> None:
+        self._tasks = app.tasks
+        self._policies = {name: app.policy(name) for name in app.tasks}
+        self._codec = app.codec
+        self._chain = chain
+        self._reports = reports
+        self._result_limit = app.config.result_limit_bytes
+        self._traceback_limit = app.config.traceback_limit_bytes
+
+    # -- before
+
+    def open(self, row: Row, arrived: float) -> Run | OutcomeRow:
+        """Everything up to the call; an outcome where there will be none."""
+        try:
+            header, body = unpack(row[4])
+        except MessageError as error:
+            return self._refused(row, "unreadable", error)
+        task = self._tasks.get(header.task)
+        if task is None:
+            return _row(row, OutcomeKind.PARKED, started=False, park_key=f"task:{header.task}")
+        policy = self._policies[header.task].overridden(header)
+        late = self._late(row, arrived, policy)
+        if late is not None:
+            return late
+        try:
+            args, kwargs = task.arguments(body)
+        except TaskrunnerError as error:
+            reason = "arguments" if isinstance(error, ArgumentError) else "unreadable"
+            return self._refused(row, reason, error, policy)
+        except Exception as error:  # noqa: BLE001  a user's decoder may raise anything
+            return self._refused(row, "arguments", error, policy)
+        return Run(row, task, policy, args, kwargs, self._context(row, header.task, header.headers))
+
+    def _context(self, row: Row, task: str, headers: Any) -> JobContext:
+        queue, job_id, node, number = row[0], row[1], row[2], row[3]
+        deadline = None
+        if row[10] is not None:
+            deadline = datetime.fromtimestamp(wall() + row[10], UTC)
+        reports = self._reports
+        return JobContext(
+            id=job_id,
+            task=task,
+            queue=queue,
+            attempt=row[5] + 1,
+            token=f"{node}:{number}",
+            headers=headers,
+            deadline=deadline,
+            report_progress=lambda value: reports.progress(number, value),
+            blocked=lambda is_blocked: reports.blocked(number, is_blocked),
+        )
+
+    def _late(self, row: Row, arrived: float, policy: Policy) -> OutcomeRow | None:
+        """`expires` and `deadline` hold up to the last moment before the start."""
+        expires_in, deadline_in = row[9], row[10]
+        if expires_in is None and deadline_in is None:
+            return None
+        waited = monotonic() - arrived
+        if deadline_in is not None and waited >= deadline_in:
+            error = TaskTimeout("the deadline passed before the job started")
+            return self._refused(row, "deadline", error, policy)
+        if expires_in is not None and waited >= expires_in:
+            return _row(row, OutcomeKind.EXPIRED, started=False, retention=policy.retention)
+        return None
+
+    def _refused(
+        self, row: Row, reason: str, error: BaseException, policy: Policy = PLAIN
+    ) -> OutcomeRow:
+        info = self._info(error, row, with_traceback=False)
+        return _row(
+            row,
+            OutcomeKind.FAILED,
+            started=False,
+            retention=policy.retention,
+            error=info.pack(),
+            reason=reason,
+        )
+
+    # -- the call
+
+    def begin(self, run: Run) -> None:
+        """The last thing before the user's code."""
+        run.started = monotonic()
+        if crashpoints.ARMED:
+            crashpoints.reach("child.before_task")
+        CURRENT.set(run.context)
+        self._chain.start(run.context)
+
+    # -- after
+
+    def returned(self, run: Run, value: Any) -> OutcomeRow:
+        """The task returned; a cancel that it swallowed counts all the same."""
+        if crashpoints.ARMED:
+            crashpoints.reach("child.after_task")
+        ran = monotonic() - run.started
+        if run.why is Why.CANCEL:
+            return self._cancelled(run, ran)
+        try:
+            result = self._codec.pack(value)
+        except Exception as error:  # noqa: BLE001  a user's encoder may raise anything
+            return self._bad_result(run, ran, f"the result cannot be carried: {error}")
+        if len(result) > self._result_limit:
+            return self._bad_result(
+                run,
+                ran,
+                f"the result, {type_name(value)}, takes {len(result)} bytes; at most "
+                f"{self._result_limit} are kept (result_limit_bytes)",
+            )
+        self._chain.finish(run.context, value)
+        row = run.row
+        return (row[0], row[1], row[3], 0, True, ran, result, run.policy.retention) + _NO_FAULT
+
+    def raised(self, run: Run, error: BaseException) -> OutcomeRow:
+        """The task raised, or was interrupted."""
+        if crashpoints.ARMED:
+            crashpoints.reach("child.after_task")
+        ran = monotonic() - run.started
+        failures = run.row[6]
+        match error:
+            case TaskCancelled() if run.why in (Why.CANCEL, None):
+                return self._cancelled(run, ran)
+            case _ if run.why is Why.CANCEL:
+                return self._cancelled(run, ran)
+            case TaskTimeout() if run.why is Why.DEADLINE:
+                return self._failed(run, ran, error, "deadline")
+            case TaskTimeout():
+                decision = after_timeout(run.policy, failures, random.random)
+                return self._decided(run, ran, error, decision)
+            case Retry():
+                return self._again(run, ran, error)
+            case Reject():
+                return self._failed(run, ran, error, "rejected")
+            case _:
+                types = error_types(error)
+                decision = after_failure(run.policy, failures, types, random.random)
+                return self._decided(run, ran, error, decision)
+
+    def _again(self, run: Run, ran: float, asked: Retry) -> OutcomeRow:
+        if asked.count and run.row[6] >= run.policy.retries:
+            return self._failed(run, ran, asked, "error")
+        backoff = run.policy.backoff
+        delay = asked.delay if asked.delay is not None else backoff.delay(run.row[6], random.random)
+        decision = Decision(True, delay)
+        blame = Blame.FAILURE if asked.count else Blame.NOBODY
+        return self._decided(run, ran, asked, decision, blame=blame, keep_error=asked.count)
+
+    def _decided(
+        self,
+        run: Run,
+        ran: float,
+        error: BaseException,
+        decision: Decision,
+        *,
+        blame: Blame = Blame.FAILURE,
+        keep_error: bool = True,
+    ) -> OutcomeRow:
+        if not decision.retry:
+            return self._failed(run, ran, error, decision.reason or "error")
+        self._chain.retry(run.context, error, decision.delay)
+        return _row(
+            run.row,
+            OutcomeKind.RETRY,
+            ran=ran,
+            retention=run.policy.retention,
+            error=self._info(error, run.row).pack() if keep_error else None,
+            delay=decision.delay,
+            blame=blame,
+        )
+
+    def _failed(self, run: Run, ran: float, error: BaseException, reason: str) -> OutcomeRow:
+        self._chain.failure(run.context, error)
+        return _row(
+            run.row,
+            OutcomeKind.FAILED,
+            ran=ran,
+            retention=run.policy.retention,
+            error=self._info(error, run.row).pack(),
+            reason=reason,
+            blame=Blame.FAILURE,
+        )
+
+    def _bad_result(self, run: Run, ran: float, text: str) -> OutcomeRow:
+        return self._failed(run, ran, ArgumentError(text), "result")
+
+    def _cancelled(self, run: Run, ran: float) -> OutcomeRow:
+        return _row(run.row, OutcomeKind.CANCELLED, ran=ran, retention=run.policy.retention)
+
+    def _info(self, error: BaseException, row: Row, *, with_traceback: bool = True) -> ErrorInfo:
+        text = traceback_of(error, self._traceback_limit) if with_traceback else ""
+        message = _cut(_text_of(error), MESSAGE_LIMIT)
+        return ErrorInfo(qualified_name(error), message, text, row[5] + 1, wall())
+
+
+_NO_FAULT: OutcomeRow = (None, None, 0.0, 0, None)
+
+
+def _row(
+    row: Row,
+    kind: OutcomeKind,
+    *,
+    started: bool = True,
+    ran: float = 0.0,
+    retention: float = 3600.0,
+    error: bytes | None = None,
+    reason: str | None = None,
+    delay: float = 0.0,
+    blame: Blame = Blame.NOBODY,
+    park_key: str | None = None,
+) -> OutcomeRow:
+    return (
+        *(row[0], row[1], row[3], int(kind), started, ran, None, retention),
+        *(error, reason, delay, int(blame), park_key),
+    )
+
+
+def cancelled_before_start(row: Row) -> OutcomeRow:
+    """A cancel reached the job while it waited here."""
+    return _row(row, OutcomeKind.CANCELLED, started=False)
+
+
+def traceback_of(error: BaseException, limit: int) -> str:
+    """The traceback as text, without our own frames, at most `limit` bytes."""
+    start = error.__traceback__
+    while start is not None and _is_ours(start.tb_frame.f_globals.get("__name__", "")):
+        start = start.tb_next
+    try:
+        parts = traceback.TracebackException(type(error), error, start, compact=True).format()
+        return _cut("".join(parts), limit)
+    except Exception as broken:  # noqa: BLE001  an exception whose own parts raise
+        return f"the traceback cannot be shown: {type(broken).__name__}"
+
+
+def _is_ours(module: str) -> bool:
+    return module.startswith(("taskrunner.worker", "asyncio", "concurrent.futures"))
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:  # noqa: BLE001  an exception whose __str__ raises
+        return f"its message cannot be shown: {type(broken).__name__}"
+
+
+def _cut(text: str, limit: int) -> str:
+    """At most `limit` bytes, the middle left out: the ends of a traceback say most."""
+    data = text.encode("utf-8", "backslashreplace")
+    if len(data) <= limit:
+        return data.decode("utf-8")
+    half = max(0, limit - 40) // 2
+    left_out = len(data) - 2 * half
+    ends = data[:half].decode("utf-8", "ignore"), data[-half:].decode("utf-8", "ignore")
+    return f"{ends[0]}\n… {left_out} bytes left out …\n{ends[1]}"

@@ -1,0 +1,138 @@
+"""The thread of a child that alone reads the pipe, and beats.
+
+It works while the main thread is deep in a task: takes in work, gives unstarted work back, aims
+interrupts, answers upcalls. A child whose listener is silent is stopped, or something in it holds
+the interpreter lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol
+
+from taskrunner import crashpoints, frames
+from taskrunner.clock import monotonic
+from taskrunner.frames import Kind, Why
+from taskrunner.worker.reporter import Reporter
+
+BEAT_S = 1.0
+READ_SIZE = 1 << 18
+
+
+class Inbox:
+    """Work that has arrived and has not started: rows with the monotonic time of their arrival."""
+
+    def __init__(self) -> None:
+        self.rows: deque[tuple[list[Any], float]] = deque()
+        self.stopping = False
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self.on_ring: Callable[[], None] = lambda: self._bell.put(None)
+
+    def ring(self) -> None:
+        self.on_ring()
+
+    def wait(self) -> None:
+        """Block until something may have changed."""
+        self._bell.get()
+
+    def wait_at_most(self, seconds: float) -> None:
+        with contextlib.suppress(Empty):
+            self._bell.get(timeout=seconds)
+
+    def take_back(self, most: int) -> list[int]:
+        """Remove up to `most` from the end; each removal is one atomic step, as is each start."""
+        numbers: list[int] = []
+        while len(numbers) < most:
+            try:
+                row, _ = self.rows.pop()
+            except IndexError:
+                break
+            numbers.append(row[3])
+        numbers.reverse()
+        return numbers
+
+
+class Hears(Protocol):
+    """What else the listener tells, besides the inbox. Called on its thread."""
+
+    def interrupt(self, number: int, why: Why) -> None: ...
+    def deadlock(self, number: int) -> None: ...
+    def answer(self, call: int, ok: bool, value: Any) -> None: ...
+    def beat(self) -> None: ...
+    def line_closed(self) -> None: ...
+
+
+class Listener:
+    """One daemon thread, from `start` until the pipe is closed."""
+
+    def __init__(self, fd: int, *, inbox: Inbox, reporter: Reporter, hears: Hears) -> None:
+        self._fd = fd
+        self._inbox = inbox
+        self._reporter = reporter
+        self._hears = hears
+        self._decoder = frames.Decoder()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="taskrunner listener", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End at the latest with the next beat."""
+        self._stopped = True
+
+    def _run(self) -> None:
+        beaten = monotonic()
+        while not self._stopped:
+            ready, _, _ = select.select([self._fd], [], [], BEAT_S)
+            if ready and not self._read():
+                self._hears.line_closed()
+                return
+            now = monotonic()
+            if now - beaten >= BEAT_S:
+                beaten = now
+                self._beat()
+
+    def _beat(self) -> None:
+        self._hears.beat()
+        try:
+            self._reporter.send(Kind.BEAT)
+        except OSError:
+            self._hears.line_closed()
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self._fd, READ_SIZE)
+        except OSError:
+            return False
+        for frame in self._decoder.feed(data):
+            self._handle(frame)
+        return bool(data)
+
+    def _handle(self, frame: list[Any]) -> None:
+        match frame:
+            case [Kind.RUN, rows]:
+                if crashpoints.ARMED:
+                    crashpoints.reach("child.received")
+                now = monotonic()
+                self._inbox.rows.extend((row, now) for row in rows)
+                self._inbox.ring()
+            case [Kind.TAKE, request, most]:
+                self._reporter.send(Kind.TAKEN, request, self._inbox.take_back(most))
+            case [Kind.INTERRUPT, number, why]:
+                self._hears.interrupt(number, Why(why))
+            case [Kind.ANSWER, call, ok, value]:
+                self._hears.answer(call, ok, value)
+            case [Kind.DEADLOCK, number]:
+                self._hears.deadlock(number)
+            case [Kind.STOP]:
+                self._inbox.stopping = True
+                self._inbox.ring()
+            case _:
+                raise frames.FrameError(f"the supervisor sent {frame[0]!r}")

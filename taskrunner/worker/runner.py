@@ -1,0 +1,286 @@
+"""Two ways to run what the inbox holds: one job at a time, or several on a loop and in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+from taskrunner.clock import monotonic
+from taskrunner.frames import Why
+from taskrunner.worker.executor import Executor, OutcomeRow, Row, Run, cancelled_before_start
+from taskrunner.worker.interrupts import (
+    EXCEPTIONS,
+    Interrupts,
+    SignalInterrupts,
+    ThreadInterrupts,
+    guard,
+)
+from taskrunner.worker.listener import Inbox
+from taskrunner.worker.reporter import Reporter
+from taskrunner.worker.startpage import StartPage
+
+QUICK_S = 0.001
+"""Outcomes are held back while the next job's task takes less than this."""
+LEASE_LOOK_S = 0.05
+
+
+class Runner(Protocol):
+    """Runs jobs until the inbox is stopped and empty."""
+
+    def run(self) -> None: ...
+    def interrupt(self, number: int, why: Why) -> None:
+        """Stop the run of this delivery. Listener thread."""
+        ...
+
+    def running(self) -> list[Run]:
+        """What runs now. Any thread."""
+        ...
+
+
+class SerialRunner:
+    """Concurrency 1: `def` and `async def` both in the main thread, one at a time."""
+
+    def __init__(
+        self,
+        *,
+        executor: Executor,
+        inbox: Inbox,
+        reporter: Reporter,
+        page: StartPage,
+        make_loop: Callable[[], asyncio.AbstractEventLoop],
+    ) -> None:
+        self._executor = executor
+        self._inbox = inbox
+        self._reporter = reporter
+        self._page = page
+        self._make_loop = make_loop
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._interrupts: Interrupts = SignalInterrupts()
+        self._current: Run | None = None
+        self._coroutine: tuple[int, asyncio.Task[Any]] | None = None
+        self._cancels: set[int] = set()
+        self._means: dict[str, float] = {}
+
+    def run(self) -> None:
+        rows = self._inbox.rows
+        while True:
+            if rows and not self._page.may_start():
+                self._await_lease()
+            try:
+                row, arrived = rows.popleft()
+            except IndexError:
+                self._reporter.flush()
+                if self._inbox.stopping:
+                    break
+                self._inbox.wait()
+                continue
+            outcome = self._one(row, arrived)
+            self._reporter.add(outcome, hold=self._next_is_quick())
+        if self._loop is not None:
+            self._loop.close()
+
+    def _await_lease(self) -> None:
+        """The supervisor may be stopped or cut off, and our jobs may be others' by now."""
+        self._reporter.flush()
+        while self._inbox.rows and not self._page.may_start() and not self._inbox.stopping:
+            self._inbox.wait_at_most(LEASE_LOOK_S)
+
+    def _next_is_quick(self) -> bool:
+        # The next job's task is not known before it is opened: its predecessors' speed stands for
+        # it, and a slow one has the waiting outcomes sent before it starts (`_one`).
+        return bool(self._inbox.rows)
+
+    def _one(self, row: Row, arrived: float) -> OutcomeRow:
+        if self._cancels and row[3] in self._cancels:
+            self._cancels.discard(row[3])
+            return cancelled_before_start(row)
+        run = self._executor.open(row, arrived)
+        if not isinstance(run, Run):
+            return run
+        name = run.task.name
+        if self._means.get(name, 1.0) >= QUICK_S:
+            self._reporter.flush()
+        # A context of its own: what a task sets in it must not reach its successor.
+        outcome = contextvars.copy_context().run(self._run, run)
+        self._means[name] = 0.8 * self._means.get(name, outcome[5]) + 0.2 * outcome[5]
+        return outcome
+
+    def _run(self, run: Run) -> OutcomeRow:
+        self._current = run
+        self._page.begin(0, run.row[3])
+        try:
+            self._executor.begin(run)
+            if run.task.is_async:
+                value = self._run_async(run)
+            else:
+                value = guard(self._interrupts, run.row[3], run.call)
+        except BaseException as error:  # noqa: BLE001  whatever a task raises is its outcome
+            return self._executor.raised(run, error)
+        else:
+            return self._executor.returned(run, value)
+        finally:
+            self._page.end(0)
+            self._current = None
+
+    def _run_async(self, run: Run) -> Any:
+        if self._loop is None:
+            self._loop = self._make_loop()
+            asyncio.set_event_loop(self._loop)
+        task = self._loop.create_task(run.call())
+        self._coroutine = (run.number, task)
+        try:
+            return self._loop.run_until_complete(task)
+        except asyncio.CancelledError:
+            if run.why is None:
+                raise
+            raise EXCEPTIONS[run.why] from None
+        finally:
+            self._coroutine = None
+
+    def interrupt(self, number: int, why: Why) -> None:
+        current = self._current
+        if current is None or current.number != number:
+            if why is Why.CANCEL and any(row[3] == number for row, _ in list(self._inbox.rows)):
+                self._cancels.add(number)
+            return
+        current.why = why
+        current.context.cancelled = why is Why.CANCEL
+        coroutine = self._coroutine
+        if coroutine is not None and coroutine[0] == number and self._loop is not None:
+            self._loop.call_soon_threadsafe(coroutine[1].cancel)
+        else:
+            self._interrupts.request(number, why)
+
+    def running(self) -> list[Run]:
+        current = self._current
+        return [] if current is None else [current]
+
+
+class ConcurrentRunner:
+    """Concurrency N: the loop has this thread, `async def` runs on it, `def` in threads."""
+
+    def __init__(
+        self,
+        *,
+        executor: Executor,
+        inbox: Inbox,
+        reporter: Reporter,
+        page: StartPage,
+        concurrency: int,
+        make_loop: Callable[[], asyncio.AbstractEventLoop],
+    ) -> None:
+        self._executor = executor
+        self._inbox = inbox
+        self._reporter = reporter
+        self._page = page
+        self._make_loop = make_loop
+        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="taskrunner task")
+        self._interrupts: Interrupts = ThreadInterrupts()
+        self._free = list(range(concurrency))
+        self._slots = concurrency
+        self._runs: dict[int, tuple[Run, asyncio.Task[None]]] = {}
+        self._cancels: set[int] = set()
+        self._ended: asyncio.Event
+        self._loop: asyncio.AbstractEventLoop
+
+    def run(self) -> None:
+        with asyncio.Runner(loop_factory=self._make_loop) as runner:
+            runner.run(self._live())
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _live(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        self._inbox.on_ring = lambda: self._loop.call_soon_threadsafe(self._pump)
+        self._pump()
+        await self._ended.wait()
+
+    def _pump(self) -> None:
+        """Start what there is room for, in the order of delivery."""
+        rows = self._inbox.rows
+        while rows and self._free:
+            if not self._page.may_start():
+                self._loop.call_later(LEASE_LOOK_S, self._pump)
+                break
+            try:
+                row, arrived = rows.popleft()
+            except IndexError:  # the listener has just given it back
+                break
+            self._start(row, arrived)
+        if not rows and len(self._free) == self._slots:
+            self._reporter.flush()
+            if self._inbox.stopping:
+                self._ended.set()
+
+    def _start(self, row: Row, arrived: float) -> None:
+        if row[3] in self._cancels:
+            self._cancels.discard(row[3])
+            self._reporter.add(cancelled_before_start(row), hold=False)
+            return
+        run = self._executor.open(row, arrived)
+        if not isinstance(run, Run):
+            self._reporter.add(run, hold=False)
+            return
+        slot = self._free.pop()
+        self._page.begin(slot, run.number)
+        run.started = monotonic()
+        task = self._loop.create_task(self._one(run, slot), context=contextvars.copy_context())
+        self._runs[run.number] = (run, task)
+
+    async def _one(self, run: Run, slot: int) -> None:
+        try:
+            outcome = await self._outcome(run)
+        finally:
+            self._page.end(slot)
+            self._free.append(slot)
+            del self._runs[run.number]
+        self._reporter.add(outcome, hold=bool(self._inbox.rows) and bool(self._runs))
+        self._pump()
+
+    async def _outcome(self, run: Run) -> OutcomeRow:
+        try:
+            self._executor.begin(run)
+            value = await (run.call() if run.task.is_async else self._in_thread(run))
+        except asyncio.CancelledError as error:
+            if run.why is None:
+                return self._executor.raised(run, error)
+            return self._executor.raised(run, EXCEPTIONS[run.why]())
+        except BaseException as error:  # noqa: BLE001  whatever a task raises is its outcome
+            return self._executor.raised(run, error)
+        return self._executor.returned(run, value)
+
+    async def _in_thread(self, run: Run) -> Any:
+        context = contextvars.copy_context()
+
+        def call() -> Any:
+            # StopIteration cannot travel through a future, and an interrupt must not look like
+            # the loop's own: both come home as values.
+            try:
+                return True, context.run(guard, self._interrupts, run.number, run.call)
+            except BaseException as error:  # noqa: BLE001  raised again below
+                return False, error
+
+        done, value = await self._loop.run_in_executor(self._threads, call)
+        if done:
+            return value
+        raise value
+
+    def interrupt(self, number: int, why: Why) -> None:
+        found = self._runs.get(number)
+        if found is None:
+            if why is Why.CANCEL and any(row[3] == number for row, _ in list(self._inbox.rows)):
+                self._cancels.add(number)
+            return
+        run, task = found
+        run.why = why
+        run.context.cancelled = why is Why.CANCEL
+        if run.task.is_async:
+            self._loop.call_soon_threadsafe(task.cancel)
+        else:
+            self._interrupts.request(number, why)
+
+    def running(self) -> list[Run]:
+        return [run for run, _ in list(self._runs.values())]

@@ -1,0 +1,220 @@
+"""A broker that only the supervisor's process can reach, as a task sees it.
+
+    task ─▶ UpcallBroker ─CALL─▶ pipe ─▶ supervisor ─▶ answer(broker, …) ─ANSWER─▶ task
+
+Both packings of each method stand here side by side. Waiting for a job's end is one call that is
+answered when that job is finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import fields
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+from taskrunner import errors
+from taskrunner.brokers.base import (
+    Bell,
+    BellKind,
+    BrokerClient,
+    Capabilities,
+    JobKey,
+    JobRecord,
+    Mailbox,
+    NodeInfo,
+    QueueStats,
+    Receipt,
+)
+from taskrunner.errors import TaskrunnerError
+from taskrunner.message import Message, Timing, unpack
+from taskrunner.states import FINISHED as FINISHED_STATES
+from taskrunner.states import State
+
+FINISHED: Final = "finished"
+"""The method that waits: its value is a job's key, its answer nothing."""
+
+Call = Callable[[str, Any], Future[Any]]
+
+
+class UpcallBroker(BrokerClient):
+    """What a task may ask of its node's broker."""
+
+    capabilities = Capabilities(results=True, shared=False, durable=False)
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._mailboxes: dict[str, UpcallMailbox] = {}
+
+    def ping(self) -> None:
+        self._ask("ping", None)
+
+    def close(self) -> None:
+        """There is no connection of its own."""
+
+    def enqueue(self, messages: Sequence[Message]) -> list[Receipt]:
+        return _receipts(self._ask("enqueue", _packed(messages)))
+
+    async def aenqueue(self, messages: Sequence[Message]) -> list[Receipt]:
+        return _receipts(await asyncio.wrap_future(self._call("enqueue", _packed(messages))))
+
+    def open_mailbox(self, name: str) -> Mailbox:
+        mailbox = UpcallMailbox(lambda: self._mailboxes.pop(name, None))
+        self._mailboxes[name] = mailbox
+        return mailbox
+
+    def watch(self, mailbox: str, keys: Sequence[JobKey]) -> list[bool]:
+        records = self.get(keys)
+        finished = [record is None or record.state in FINISHED_STATES for record in records]
+        box = self._mailboxes[mailbox]
+        for key, is_finished in zip(keys, finished, strict=True):
+            if not is_finished and box.expects(key):
+                self._call(FINISHED, list(key)).add_done_callback(box.ringer(key))
+        return finished
+
+    def cancel(self, keys: Sequence[JobKey]) -> list[bool | None]:
+        return list(self._ask("cancel", _lists(keys)))
+
+    def get(self, keys: Sequence[JobKey]) -> list[JobRecord | None]:
+        return [row and _record(row) for row in self._ask("get", _lists(keys))]
+
+    def stats(self, queues: Sequence[str]) -> list[QueueStats]:
+        return [_stats(row) for row in self._ask("stats", list(queues))]
+
+    def queues(self) -> list[str]:
+        return list(self._ask("queues", None))
+
+    def nodes(self) -> list[NodeInfo]:
+        return [NodeInfo(*row[:11], tuple(row[11]), *row[12:]) for row in self._ask("nodes", None)]
+
+    def now(self) -> float:
+        return float(self._ask("now", None))
+
+    def _ask(self, method: str, value: Any) -> Any:
+        return self._call(method, value).result()
+
+
+class UpcallMailbox(Mailbox):
+    """Filled by the answers to calls that wait."""
+
+    def __init__(self, closed: Callable[[], object]) -> None:
+        self._bells: SimpleQueue[Bell | None] = SimpleQueue()
+        self._expected: set[JobKey] = set()
+        self._closed = closed
+
+    def expects(self, key: JobKey) -> bool:
+        """Whether this is the first call for `key`."""
+        new = key not in self._expected
+        self._expected.add(key)
+        return new
+
+    def ringer(self, key: JobKey) -> Callable[[Future[Any]], None]:
+        def ring(_: Future[Any]) -> None:
+            self._expected.discard(key)
+            self._bells.put(Bell(BellKind.FINISHED, key.queue, key.id))
+
+        return ring
+
+    def wait(self, timeout: float) -> list[Bell]:
+        bells: list[Bell] = []
+        try:
+            bell = self._bells.get(timeout=timeout)
+            while True:
+                if bell is None:
+                    return bells
+                bells.append(bell)
+                bell = self._bells.get_nowait()
+        except Empty:
+            return bells
+
+    def wake(self) -> None:
+        self._bells.put(None)
+
+    def close(self) -> None:
+        self._closed()
+
+
+def answer(broker: BrokerClient, method: str, value: Any) -> Any:
+    """Do what a task asked; the supervisor's side. Raises whatever the broker does."""
+    match method:
+        case "enqueue":
+            return [list(receipt) for receipt in broker.enqueue([_message(row) for row in value])]
+        case "get":
+            return [record and _values(record) for record in broker.get(_keys(value))]
+        case "cancel":
+            return broker.cancel(_keys(value))
+        case "stats":
+            return [_values(stats) for stats in broker.stats(value)]
+        case "nodes":
+            return [_values(node) for node in broker.nodes()]
+        case "queues":
+            return broker.queues()
+        case "now":
+            return broker.now()
+        case "ping":
+            return broker.ping()
+        case _:
+            raise TaskrunnerError(f"a child asked for {method!r}, which is not a call")
+
+
+def pack_error(error: TaskrunnerError) -> list[str]:
+    """An error as an answer: its name and its text."""
+    return [type(error).__name__, str(error)]
+
+
+def unpack_error(packed: list[str]) -> TaskrunnerError:
+    """The error that `pack_error` packed; a plain TaskrunnerError where it is not one of ours."""
+    name, text = packed
+    kind = getattr(errors, name, None)
+    if isinstance(kind, type) and issubclass(kind, TaskrunnerError):
+        return kind(text)
+    return TaskrunnerError(text)
+
+
+def _packed(messages: Sequence[Message]) -> list[list[Any]]:
+    return [[m.id, m.queue, m.wire, m.priority, _values(m.timing), m.call] for m in messages]
+
+
+def _message(row: list[Any]) -> Message:
+    job_id, queue, wire, priority, timing, call = row
+    header, body = unpack(wire)
+    return Message(job_id, queue, header, body, priority, Timing(*timing), call)
+
+
+def _receipts(rows: Any) -> list[Receipt]:
+    return [Receipt(*row) for row in rows]
+
+
+def _lists(keys: Sequence[JobKey]) -> list[list[str]]:
+    return [list(key) for key in keys]
+
+
+def _keys(rows: Any) -> list[JobKey]:
+    return [JobKey(*row) for row in rows]
+
+
+def _values(one: Any) -> list[Any]:
+    """A dataclass as the list of its fields, mappings as plain ones."""
+    return [_plain(getattr(one, field.name)) for field in fields(one)]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (str, bytes, int, float)) or value is None:
+        return str(value) if isinstance(value, State) else value
+    if isinstance(value, tuple):
+        return list(value)
+    return {_plain(key): count for key, count in value.items()}
+
+
+def _record(row: list[Any]) -> JobRecord:
+    values = dict(zip((field.name for field in fields(JobRecord)), row, strict=True))
+    values["state"] = State(values["state"])
+    values["errors"] = tuple(values["errors"])
+    return JobRecord(**values)
+
+
+def _stats(row: list[Any]) -> QueueStats:
+    queue, counts, *rest = row
+    return QueueStats(queue, {State(name): count for name, count in counts.items()}, *rest)
