@@ -105,7 +105,7 @@ class Decoder:
 def _decode(payload: bytes) -> list[Any]:
     try:
         frame = msgpack.unpackb(payload, use_list=True, strict_map_key=False)
-    except Exception as error:  # noqa: BLE001  msgpack raises a dozen kinds for hostile bytes
+    except Exception as error:
         raise FrameError(f"not a frame: {type(error).__name__}: {error}") from error
     if not isinstance(frame, list) or not frame or not isinstance(frame[0], int):
         raise FrameError(f"not a frame: {type(frame).__name__}")

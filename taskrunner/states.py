@@ -53,9 +53,7 @@ TRANSITIONS: Final = MappingProxyType(
         State.WAITING: frozenset(
             {State.PENDING, State.ACTIVE, State.CANCELLED, State.EXPIRED, State.FAILED}
         ),
-        State.ACTIVE: frozenset(
-            {State.PENDING, State.WAITING, State.RETRYING} | FINISHED
-        ),
+        State.ACTIVE: frozenset({State.PENDING, State.WAITING, State.RETRYING} | FINISHED),
         State.RETRYING: frozenset({State.PENDING, State.CANCELLED, State.EXPIRED}),
         # Only an operator moves a finished job: back to the queue, or out of the store.
         State.SUCCEEDED: frozenset(),

@@ -24,7 +24,7 @@ from taskrunner.brokers.base import Delivery, Outcome, OutcomeKind
 from taskrunner.clock import Clock
 from taskrunner.config import Config
 from taskrunner.errors import MessageError
-from taskrunner.events import Events, MessageUnreadable, UnknownTaskParked
+from taskrunner.events import Events, MessageUnreadable, RunFailed, UnknownTaskParked
 from taskrunner.frames import Kind
 from taskrunner.message import ErrorInfo, Header, unpack
 from taskrunner.retry import Policy
@@ -179,7 +179,7 @@ class Dispatcher:
         self._send([verdict.failed(held, "unreadable", info, started=False)], delivery.node)
 
     def _park(self, delivery: Delivery, header: Header) -> None:
-        self._events.emit(UnknownTaskParked(task=header.task))
+        self._events.emit(UnknownTaskParked(task=header.task, job_id=delivery.id))
         held = Held(delivery, header.task, self._fallback, 0.0, None)
         outcome = verdict.outcome(
             held,
@@ -242,6 +242,8 @@ class Dispatcher:
                 if held is None:
                     continue
                 done.setdefault(held.delivery.node, []).append(row)
+                if row[8] is not None:
+                    self._events.emit(_run_failed(held, row))
                 if row[4]:
                     runs.append((held.task, row[5]))
                     by_queue.append((row[0], row[5]))
@@ -362,3 +364,14 @@ class Dispatcher:
         for node, outcomes in back.items():
             # The store puts each at the head of its priority: the oldest must come last.
             self._settle(node, outcomes)
+
+
+def _run_failed(held: Held, row: Sequence[Any]) -> RunFailed:
+    error = ErrorInfo.unpack(row[8])
+    return RunFailed(
+        job_id=held.delivery.id,
+        task=held.task,
+        queue=held.delivery.queue,
+        error=f"{error.type}: {error.message}",
+        retry_in=row[10] if row[3] == OutcomeKind.RETRY else None,
+    )

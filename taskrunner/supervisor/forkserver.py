@@ -119,11 +119,12 @@ class ForkServer:
             self._end()
 
     def _serve(self) -> bool:
-        ready, _, _ = select.select([self._line, self._wake_r], [], [])
+        line = self._line.fileno()
+        ready, _, _ = select.select([line, self._wake_r], [], [])
         if self._wake_r in ready:
             os.read(self._wake_r, 4096)
             self._reap()
-        if self._line not in ready:
+        if line not in ready:
             return True
         try:
             data, fds, _, _ = socket.recv_fds(self._line, 1 << 16, 64)

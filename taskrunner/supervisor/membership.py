@@ -71,7 +71,7 @@ class Membership:
         with self._lock:
             if node != self._info.id:
                 return
-            self._events.emit(NodeWasLost(node=node))
+            self._events.emit(NodeWasLost())
             disown(node)
             info = new_node(self._config, self._planner.queues, self._clock)
             self._broker.join(info, self._planner.queues)

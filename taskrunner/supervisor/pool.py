@@ -223,7 +223,13 @@ class Pool:
     def _bury(self, child: Child, exit_: Exit, *, by_us: bool = False) -> None:
         finished, running, _ = child.split()
         self._events.emit(
-            ChildDied(number=child.number, pid=child.pid, how=str(exit_), held=len(child.held))
+            ChildDied(
+                number=child.number,
+                pid=child.pid,
+                status=exit_.code if exit_.code >= 0 else None,
+                signal=-exit_.code if exit_.code < 0 else None,
+                held=len(child.held),
+            )
         )
         by_us = by_us or child.phase is Phase.KILLED
         for held in finished:

@@ -26,6 +26,7 @@ from taskrunner.errors import BrokerUnavailable, StartError
 from taskrunner.events import (
     Dump,
     Events,
+    JobsReturned,
     NodeStarted,
     NodeStopped,
     NodeStopping,
@@ -199,7 +200,7 @@ class Supervisor:
         if crashpoints.ARMED:
             crashpoints.reach("supervisor.stopping")
         self._stop_asked.set()
-        self._events.emit(NodeStopping(running=self._dispatcher.count))
+        self._events.emit(NodeStopping(self._dispatcher.count, self._config.shutdown_timeout_s))
         await asyncio.to_thread(self._fetch.stop)
         self._pool.stop()
         self._dispatcher.give_back()
@@ -212,7 +213,10 @@ class Supervisor:
         if self._generation is not None:
             await self._generation.stop()
             await asyncio.to_thread(self._leave)
-        self._events.emit(NodeStopped(unsettled=unsettled))
+        if unsettled:
+            why = "the broker is away and was not told what became of them"
+            self._events.emit(JobsReturned(count=unsettled, why=why))
+        self._events.emit(NodeStopped())
 
     async def _finish_children(self) -> None:
         await self._until(

@@ -192,7 +192,7 @@ class Executor:
             )
         self._chain.finish(run.context, value)
         row = run.row
-        return (row[0], row[1], row[3], 0, True, ran, result, run.policy.retention) + _NO_FAULT
+        return (row[0], row[1], row[3], 0, True, ran, result, run.policy.retention, *_NO_FAULT)
 
     def raised(self, run: Run, error: BaseException) -> OutcomeRow:
         """The task raised, or was interrupted."""
@@ -278,7 +278,7 @@ class Executor:
 _NO_FAULT: OutcomeRow = (None, None, 0.0, 0, None)
 
 
-def _row(
+def _row(  # noqa: PLR0913  the fields of an Outcome, by name
     row: Row,
     kind: OutcomeKind,
     *,

@@ -32,7 +32,7 @@ class Inbox:
         self.rows: deque[tuple[list[Any], float]] = deque()
         self.stopping = False
         self._bell: SimpleQueue[None] = SimpleQueue()
-        self.on_ring: Callable[[], None] = lambda: self._bell.put(None)
+        self.on_ring: Callable[[], object] = lambda: self._bell.put(None)
 
     def ring(self) -> None:
         self.on_ring()

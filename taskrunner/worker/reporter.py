@@ -37,10 +37,9 @@ class Reporter:
             self._rows.append(row)
             if row[6] is not None:
                 self._bytes += len(row[6])
-            if hold and self._bytes < MOST_BYTES and len(self._rows) < MOST_ROWS:
-                if monotonic() - self._since < MOST_S:
-                    return
-            self._flush()
+            small = self._bytes < MOST_BYTES and len(self._rows) < MOST_ROWS
+            if not (hold and small and monotonic() - self._since < MOST_S):
+                self._flush()
 
     def flush(self) -> None:
         with self._lock:

@@ -87,7 +87,7 @@ class UpcallBroker(BrokerClient):
         return list(self._ask("queues", None))
 
     def nodes(self) -> list[NodeInfo]:
-        return [NodeInfo(*row[:11], tuple(row[11]), *row[12:]) for row in self._ask("nodes", None)]
+        return [_node(row) for row in self._ask("nodes", None)]
 
     def now(self) -> float:
         return float(self._ask("now", None))
@@ -213,6 +213,12 @@ def _record(row: list[Any]) -> JobRecord:
     values["state"] = State(values["state"])
     values["errors"] = tuple(values["errors"])
     return JobRecord(**values)
+
+
+def _node(row: list[Any]) -> NodeInfo:
+    values = dict(zip((field.name for field in fields(NodeInfo)), row, strict=True))
+    values["queues"] = tuple(values["queues"])
+    return NodeInfo(**values)
 
 
 def _stats(row: list[Any]) -> QueueStats:
