@@ -22,7 +22,8 @@ from taskrunner.supervisor.generation import (
     Target,
     ThreadGeneration,
 )
-from taskrunner.supervisor.supervisor import Supervisor, run_loop
+from taskrunner.supervisor.supervisor import Supervisor
+from taskrunner.supervisor.waits import run_loop
 
 
 @contextmanager

@@ -288,6 +288,17 @@ class Pool:
             self._bury(child, Exit(child.number, child.pid, -int(signal.SIGKILL)), by_us=True)
         self.changed.set()
 
+    def describe(self) -> list[str]:
+        """A line for each child."""
+        lines = []
+        for child in self.children:
+            running = ", ".join(f"{h.task} {h.delivery.id}" for h, _ in child.running()) or "idle"
+            lines.append(
+                f"child {child.number} pid {child.pid} {child.phase.value}: "
+                f"holds {len(child.held)}, runs {running}"
+            )
+        return lines
+
     # -- stopping
 
     def stop(self) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 from taskrunner import crashpoints, registry
 from taskrunner.backends.base import ResultBackend
@@ -53,6 +53,7 @@ from taskrunner.supervisor.settle import SettleService
 from taskrunner.supervisor.signals import Signals
 from taskrunner.supervisor.timelimits import TimeLimits
 from taskrunner.supervisor.upcalls import UpcallService
+from taskrunner.supervisor.waits import run_loop, unless, until
 
 BUSY_LOOK_S = 0.02
 IDLE_LOOK_S = 0.1
@@ -60,7 +61,6 @@ CHILD_EXIT_S = 5.0
 FLUSH_S = 10.0
 
 MakeGeneration = Callable[[Hears], Generation]
-T = TypeVar("T")
 
 
 class Supervisor:
@@ -155,7 +155,7 @@ class Supervisor:
     async def run(self, started: Callable[[], None] = lambda: None) -> None:
         """Start, work until a stop is asked for, stop. Raises what kept it from starting."""
         try:
-            if await self._unless_stopped(self._start()):
+            if await unless(self._stop_asked, self._start()):
                 started()
                 self._events.emit(
                     NodeStarted(
@@ -187,7 +187,7 @@ class Supervisor:
         self._pool.fill(self._generation, self._membership.id)
         self._fetch.start()
         self._look()
-        await self._until(self._is_ready)
+        await until(self._is_ready, self._pool.changed)
 
     def _is_ready(self) -> bool:
         children = self._pool.children
@@ -219,8 +219,9 @@ class Supervisor:
         self._events.emit(NodeStopped())
 
     async def _finish_children(self) -> None:
-        await self._until(
+        await until(
             lambda: not self._dispatcher.count or self._hurried.is_set(),
+            self._pool.changed,
             self._config.shutdown_timeout_s,
         )
         for child in self._pool.children:
@@ -228,10 +229,10 @@ class Supervisor:
                 self._pool.kill(child)
             else:
                 self._pool.retire(child)
-        if not await self._until(lambda: not self._pool.children, CHILD_EXIT_S):
+        if not await until(lambda: not self._pool.children, self._pool.changed, CHILD_EXIT_S):
             for child in self._pool.children:
                 self._pool.kill(child)
-            await self._until(lambda: not self._pool.children, CHILD_EXIT_S)
+            await until(lambda: not self._pool.children, self._pool.changed, CHILD_EXIT_S)
 
     def _leave(self) -> None:
         try:
@@ -259,20 +260,11 @@ class Supervisor:
                 case signal.SIGINT | signal.SIGTERM:
                     self._ask_stop(False)
                 case signal.SIGUSR1:
-                    self._events.emit(Dump(text=self._dump()))
+                    held, unsettled = self._dispatcher.count, self._settle.pending
+                    lines = [f"node {self._membership.id} holds {held} jobs, {unsettled} to settle"]
+                    self._events.emit(Dump(text="\n".join([*lines, *self._pool.describe()])))
                 case other:
                     raise AssertionError(f"nobody asked for {other}")
-
-    def _dump(self) -> str:
-        held, unsettled = self._dispatcher.count, self._settle.pending
-        lines = [f"node {self._membership.id} holds {held} jobs, {unsettled} outcomes to settle"]
-        for child in self._pool.children:
-            running = ", ".join(f"{h.task} {h.delivery.id}" for h, _ in child.running()) or "idle"
-            lines.append(
-                f"child {child.number} pid {child.pid} {child.phase.value}: "
-                f"holds {len(child.held)}, runs {running}"
-            )
-        return "\n".join(lines)
 
     # -- told by children's generations (`Hears`)
 
@@ -380,30 +372,6 @@ class Supervisor:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._give_up(StartError(f"cannot start children again: {error}"))
 
-    async def _until(self, condition: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Wait for a condition that changes when children do; False after `timeout` seconds."""
-        try:
-            async with asyncio.timeout(timeout):
-                while not condition():
-                    self._pool.changed.clear()
-                    await self._pool.changed.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
-        """Do it, unless a stop is asked for first; whether it was done."""
-        doing = asyncio.ensure_future(work)
-        stop = asyncio.ensure_future(self._stop_asked.wait())
-        await asyncio.wait({doing, stop}, return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-        if doing.done():
-            doing.result()
-            return True
-        doing.cancel()
-        await asyncio.wait({doing})
-        return False
-
 
 def run(target: str, config: Config, events: Events) -> None:
     """Be a node until a signal says to stop. Raises AppNotFound, StartError, BrokerUnavailable."""
@@ -432,13 +400,3 @@ def run(target: str, config: Config, events: Events) -> None:
 
     run_loop(live())
     app.close()
-
-
-def run_loop(main: Coroutine[Any, Any, T]) -> T:
-    """Run on uvloop where it is installed."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(main)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)

@@ -1,0 +1,58 @@
+"""Which queues a fetch asks."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from taskrunner.brokers.base import Take
+from taskrunner.supervisor.plan import Planner
+
+
+def shares(planner: Planner, room: int, fetches: int) -> Counter[str]:
+    asked: Counter[str] = Counter()
+    for _ in range(fetches):
+        for take in planner.plan(lambda _: room):
+            asked[take.queue] += take.limit
+    return asked
+
+
+def test_weights_are_shares_of_a_batch() -> None:
+    planner = Planner([("critical", 6), ("default", 3), ("low", 1)], strict=False)
+    assert shares(planner, 100, 10) == {"critical": 600, "default": 300, "low": 100}
+
+
+def test_single_job_fetches_come_out_in_proportion_too() -> None:
+    planner = Planner([("critical", 6), ("default", 3), ("low", 1)], strict=False)
+    asked = shares(planner, 1, 1000)
+    assert sum(asked.values()) >= 1000
+    assert 550 <= asked["critical"] <= 650
+    assert 80 <= asked["low"] <= 120
+
+
+def test_strict_asks_the_next_only_when_the_first_has_nothing() -> None:
+    planner = Planner([("low", 1), ("high", 5)], strict=True)
+    assert planner.plan(lambda _: 4) == [Take("high", 4)]
+    planner.learn([Take("high", 4)], {"high": 0})
+    assert planner.plan(lambda _: 4) == [Take("low", 4)]
+    planner.believe("high")
+    assert planner.plan(lambda _: 4) == [Take("high", 4)]
+
+
+def test_an_empty_queue_is_not_asked_until_a_bell_rings() -> None:
+    planner = Planner([("a", 1)], strict=False)
+    planner.learn([Take("a", 3)], {"a": 0})
+    assert not planner.hopeful
+    assert planner.plan(lambda _: 3) == []
+    planner.believe("a")
+    assert planner.plan(lambda _: 3) == [Take("a", 3)]
+
+
+def test_without_room_nothing_is_asked() -> None:
+    planner = Planner([("a", 1), ("b", 1)], strict=False)
+    assert planner.plan(lambda _: 0) == []
+
+
+def test_new_queues_are_served_once_each() -> None:
+    planner = Planner([("a", 2)], strict=False)
+    assert planner.add(["a", "b"]) == ["b"]
+    assert planner.queues == ["a", "b"]
