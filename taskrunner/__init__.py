@@ -1,5 +1,106 @@
-"""A task queue for Python: declare tasks, submit jobs from anywhere, see what became of each."""
+"""A task queue for Python: declare tasks, submit jobs from anywhere, see what became of each.
+
+from taskrunner import App
+
+app = App("redis://localhost:6379/0")
+
+@app.task
+def send(user_id: int, *, template: str = "welcome") -> str: ...
+
+send.enqueue(42, template="hi").result(timeout=10)
+"""
 
 from __future__ import annotations
 
 from taskrunner._version import __version__
+from taskrunner.app import App
+from taskrunner.codec import Encoder
+from taskrunner.config import Config
+from taskrunner.context import JobContext, Progress, current_job
+from taskrunner.errors import (
+    AmbiguousJob,
+    AppNotFound,
+    ArgumentError,
+    BrokerError,
+    BrokerFull,
+    BrokerUnavailable,
+    ConfigError,
+    DeclarationError,
+    DuplicateJob,
+    IllegalTransition,
+    JobCancelled,
+    JobError,
+    JobExpired,
+    JobFailed,
+    JobNotFound,
+    MessageError,
+    NodeLost,
+    OptionError,
+    PayloadTooLarge,
+    Reject,
+    ResultExpired,
+    ResultTimeout,
+    Retry,
+    StartError,
+    TaskCancelled,
+    TaskInterrupt,
+    TaskrunnerError,
+    TaskTimeout,
+    UnknownTask,
+    WouldDeadlock,
+)
+from taskrunner.job import Job, JobInfo
+from taskrunner.message import ErrorInfo, Message
+from taskrunner.middleware import Middleware
+from taskrunner.retry import Backoff
+from taskrunner.states import State
+from taskrunner.task import AsyncTask, Task
+
+__all__ = [
+    "AmbiguousJob",
+    "App",
+    "AppNotFound",
+    "ArgumentError",
+    "AsyncTask",
+    "Backoff",
+    "BrokerError",
+    "BrokerFull",
+    "BrokerUnavailable",
+    "Config",
+    "ConfigError",
+    "DeclarationError",
+    "DuplicateJob",
+    "Encoder",
+    "ErrorInfo",
+    "IllegalTransition",
+    "Job",
+    "JobCancelled",
+    "JobContext",
+    "JobError",
+    "JobExpired",
+    "JobFailed",
+    "JobInfo",
+    "JobNotFound",
+    "Message",
+    "MessageError",
+    "Middleware",
+    "NodeLost",
+    "OptionError",
+    "PayloadTooLarge",
+    "Progress",
+    "Reject",
+    "ResultExpired",
+    "ResultTimeout",
+    "Retry",
+    "StartError",
+    "State",
+    "Task",
+    "TaskCancelled",
+    "TaskInterrupt",
+    "TaskTimeout",
+    "TaskrunnerError",
+    "UnknownTask",
+    "WouldDeadlock",
+    "__version__",
+    "current_job",
+]

@@ -106,7 +106,7 @@ class DeclaredTypes:
         if self._pending:
             with self._lock:
                 while self._pending:
-                    for hint in annotations(self._pending[-1]).values():
+                    for hint in hints_of(self._pending[-1]).values():
                         self._take_in(hint)
                     self._pending.pop()
         return self._known
@@ -120,7 +120,7 @@ class DeclaredTypes:
                     self._take_in(inner)
 
 
-def annotations(thing: Any) -> dict[str, Any]:
+def hints_of(thing: Any) -> dict[str, Any]:
     """The annotations of a function or class. One that cannot be evaluated is left out: it may
     name something that only a type checker imports."""
     found: dict[str, Any] = {}
@@ -144,7 +144,7 @@ def _globals(owner: Any) -> dict[str, Any]:
 
 def _classes(hint: Any) -> Iterator[type]:
     """Every class that a type hint mentions."""
-    if isinstance(hint, type) and not isinstance(hint, types.GenericAlias):
+    if isinstance(hint, type):
         yield hint
         return
     if hasattr(hint, "__supertype__"):  # NewType
@@ -163,12 +163,12 @@ def _classes(hint: Any) -> Iterator[type]:
 
 
 def _field_hints(kind: type) -> Mapping[str, Any]:
-    models = getattr(kind, "__pydantic_fields__", None)
+    models: Any = getattr(kind, "__pydantic_fields__", None)
     if models is not None:
         return {name: field.annotation for name, field in models.items()}
     if issubclass(kind, enum.Enum):
         return {}
-    return annotations(kind)
+    return hints_of(kind)
 
 
 # -- the kinds
@@ -203,7 +203,7 @@ def _dataclass(kind: type) -> Carried:
 
     def restore(contents: Any) -> Any:
         _check_fields(kind, contents, names, defaults)
-        one = object.__new__(kind)
+        one: Any = object.__new__(kind)
         for name in names:
             value = contents[name] if name in contents else _default(defaults[name])
             object.__setattr__(one, name, value)
@@ -281,7 +281,7 @@ def shaped(hint: Any, value: Any) -> Any:
     Raises ArgumentError where the class refuses them.
     """
     kind = type(value)
-    if isinstance(hint, type) and not isinstance(hint, types.GenericAlias):
+    if isinstance(hint, type):
         found = None if isinstance(value, hint) else carried(hint)
         return value if found is None else found.build(value)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -322,7 +322,7 @@ def _built(kind: Any, plain: Any) -> Any:
         raise ArgumentError(
             f"expected {qualified_name(kind)} or a map of its fields, got {type(plain).__name__}"
         )
-    hints = annotations(kind)
+    hints = hints_of(kind)
     try:
         return kind(**{name: shaped(hints.get(name), item) for name, item in plain.items()})
     except (TypeError, ValueError) as error:

@@ -1,0 +1,436 @@
+"""The App: what a program declares its tasks with and submits jobs through.
+
+    declare   task, tasks, policy
+    submit    enqueue, enqueue_many (and a-twins)
+    look      job
+    run       running
+    wiring    config, broker, backend, codec, adopt, close
+
+Nothing is read, connected or started before it is needed: declaring tasks at import time costs
+nothing, and settings are those of the process that uses the App.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
+
+from taskrunner import context, registry
+from taskrunner.backends.base import ResultBackend
+from taskrunner.brokers.base import BrokerClient, Limits, Receipt
+from taskrunner.codec import Codec, Encoder
+from taskrunner.config import SETTING_NAMES, Config
+from taskrunner.errors import ArgumentError, DeclarationError, OptionError, UnknownTask
+from taskrunner.job import Job
+from taskrunner.message import Message
+from taskrunner.middleware import Middleware, enqueue_hooks
+from taskrunner.naming import nearest
+from taskrunner.options import OptionArguments, Options, validate_queue_name
+from taskrunner.retry import ANY_ERROR, Backoff, Policy
+from taskrunner.submission import asubmit, asubmit_many, rejection, submit, submit_many
+from taskrunner.task import AsyncTask, Submission, Task, check_function
+from taskrunner.waiting import ResultWaiter
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Declare(Protocol):
+    """What `@app.task(...)` gives: it takes the function."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> Task[P, R]: ...
+
+
+class App:
+    """A set of tasks and the broker their jobs go through.
+
+    `broker` and `backend` are URLs, or objects of one's own; without them settings say, and at
+    last `memory://` and the broker itself. `settings` are those of `Config`, by their names there.
+    `encoders` carry values of further types; `middleware` hooks into the life of jobs. Raises
+    OptionError for a setting that does not exist; ConfigError for values, when they are first
+    needed.
+    """
+
+    def __init__(
+        self,
+        broker: str | BrokerClient | None = None,
+        *,
+        backend: str | ResultBackend | None = None,
+        namespace: str | None = None,
+        encoders: Iterable[Encoder | tuple[Any, ...]] = (),
+        middleware: Sequence[Middleware] = (),
+        **settings: Any,
+    ) -> None:
+        for one in middleware:
+            if not isinstance(one, Middleware):
+                raise OptionError(f"middleware={one!r}: expected instances of Middleware")
+        self.codec = Codec(encoders)
+        self.middleware = tuple(middleware)
+        self._hooks = enqueue_hooks(self.middleware)
+        self._tasks: dict[str, Task[..., Any]] = {}
+        self._own_broker = broker if isinstance(broker, BrokerClient) else None
+        self._own_backend = backend if isinstance(backend, ResultBackend) else None
+        self._settings = _settings(broker, backend, namespace, settings)
+        self._lock = threading.RLock()
+        self._config: Config | None = None
+        self._adopted = False
+        self._broker: BrokerClient | None = None
+        self._backend: ResultBackend | None = None
+        self._waiter: ResultWaiter | None = None
+        self._opened_in = 0
+        self._policies: dict[str, Policy] = {}
+        self._payload_limit_bytes: int | None = None
+
+    def __repr__(self) -> str:
+        return f"<App with {len(self._tasks)} tasks>"
+
+    # -- declare
+
+    @overload
+    def task(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+
+    @overload
+    def task(self, fn: Callable[P, R], /) -> Task[P, R]: ...
+
+    @overload
+    def task(
+        self, /, *, name: str | None = None, **options: Unpack[OptionArguments]
+    ) -> Declare: ...
+
+    def task(self, fn: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
+        """Declare a function, `def` or `async def`, as a task; with or without options.
+
+        The name is `module.function` unless given. Raises DeclarationError for what cannot be a
+        task and for a second task of the same name, OptionError for a bad option.
+        """
+        declared = Options.of(**options)
+        if fn is not None:
+            return self._declare(fn, name, declared)
+        if name is not None:
+            check_function(_nothing, name)
+        return lambda fn: self._declare(fn, name, declared)
+
+    def _declare(self, fn: Callable[..., Any], name: str | None, declared: Options) -> Any:
+        name = check_function(fn, name)
+        known = self._tasks.get(name)
+        if known is not None:
+            code = getattr(known.fn, "__code__", None)
+            where = f" at {code.co_filename}:{code.co_firstlineno}" if code else ""
+            raise DeclarationError(f"there is a task {name!r} already, declared{where}")
+        kind = AsyncTask if inspect.iscoroutinefunction(fn) else Task
+        made: Task[..., Any] = kind(fn, app=self, name=name, declared=declared)
+        self.codec.declared.add(fn)
+        self._tasks[name] = made
+        return made
+
+    @property
+    def tasks(self) -> Mapping[str, Task[..., Any]]:
+        """Every task declared, by name."""
+        return MappingProxyType(self._tasks)
+
+    def policy(self, task: str) -> Policy:
+        """How runs of a task are judged: as declared, else as the settings say."""
+        found = self._policies.get(task)
+        if found is None:
+            config = self.config
+            declared = self._tasks[task].declared if task in self._tasks else Options()
+            found = self._policies[task] = Policy(
+                timeout=config.timeout_s if declared.timeout is None else declared.timeout,
+                retries=config.retries if declared.retries is None else declared.retries,
+                backoff=declared.backoff or Backoff(),
+                retry_on=ANY_ERROR if declared.retry_on is None else declared.retry_on,
+                retention=config.retention_s if declared.retention is None else declared.retention,
+            )
+        return found
+
+    # -- submit
+
+    def enqueue(
+        self,
+        task: str | Task[..., Any],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[OptionArguments],
+    ) -> Job[Any]:
+        """Submit a job of a task by its name; the code of the task need not be here.
+
+        Raises as `Task.enqueue`, and UnknownTask where tasks are declared here and none has that
+        name.
+        """
+        return self.submit(self._message(task, args, kwargs, Options.of(**options)))
+
+    async def aenqueue(
+        self,
+        task: str | Task[..., Any],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[OptionArguments],
+    ) -> Job[Any]:
+        """`enqueue`, from asyncio."""
+        return await self.asubmit(self._message(task, args, kwargs, Options.of(**options)))
+
+    def enqueue_many(self, messages: Iterable[Message]) -> list[Job[Any]]:
+        """Submit many jobs, each made by `task.message(...)`, hundreds in one round trip.
+
+        Answers one Job for each, in order: `job.accepted`, and `job.rejection` where it was not.
+        Where the broker fails on the way, what is not known to be accepted says so in its
+        rejection. Raises BrokerUnavailable or BrokerFull only where nothing at all was accepted;
+        the same messages may be submitted again: what was accepted is accepted once.
+        """
+        bulk = submit_many(self.broker, self._hooked_all(messages))
+        return list(map(self._answered, bulk.messages, bulk.answers))
+
+    async def aenqueue_many(self, messages: Iterable[Message]) -> list[Job[Any]]:
+        """`enqueue_many`, from asyncio."""
+        bulk = await asubmit_many(self.broker, self._hooked_all(messages))
+        return list(map(self._answered, bulk.messages, bulk.answers))
+
+    def submit(self, message: Message) -> Job[Any]:
+        """Submit one message. Raises as `Task.enqueue`."""
+        message = self._hooked(message)
+        return self._accepted(message, submit(self.broker, message))
+
+    async def asubmit(self, message: Message) -> Job[Any]:
+        """`submit`, from asyncio."""
+        message = self._hooked(message)
+        return self._accepted(message, await asubmit(self.broker, message))
+
+    def _message(
+        self,
+        task: str | Task[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any] | None,
+        chosen: Options,
+    ) -> Message:
+        args, kwargs = _checked_arguments(args, kwargs)
+        if isinstance(task, Task):
+            found, chosen = task, task.chosen.merged(chosen)
+        elif self._tasks:
+            found = self._known(task)
+        else:
+            # A client without the code of the tasks: the nodes know what there is.
+            check_function(_nothing, task)
+            return Submission(task, Options(), chosen).message(self, args, kwargs)
+        found.check(args, kwargs)
+        return Submission(found.name, found.declared, chosen).message(self, args, kwargs)
+
+    def _known(self, name: str) -> Task[..., Any]:
+        try:
+            return self._tasks[name]
+        except (KeyError, TypeError):
+            raise UnknownTask(
+                f"no task {name!r} is declared here; {nearest(str(name), self._tasks)}"
+            ) from None
+
+    def _hooked(self, message: Message) -> Message:
+        for hook in self._hooks:
+            message = hook(message)
+        return message
+
+    def _hooked_all(self, messages: Iterable[Message]) -> list[Message]:
+        found = list(messages)
+        for at, message in enumerate(found):
+            if not isinstance(message, Message):
+                raise ArgumentError(
+                    f"message {at} is {message!r}: expected what task.message(...) answers"
+                )
+        return [self._hooked(message) for message in found] if self._hooks else found
+
+    def _accepted(self, message: Message, receipt: Receipt) -> Job[Any]:
+        if not receipt.accepted:
+            refused = rejection(message, receipt)
+            assert refused is not None
+            raise refused
+        return Job(self, message.id, message.queue, submitted=True)
+
+    def _answered(self, message: Message, refused: Any) -> Job[Any]:
+        return Job(self, message.id, message.queue, submitted=refused is None, rejection=refused)
+
+    # -- look
+
+    def job(self, id: str, queue: str | None = None) -> Job[Any]:  # noqa: A002  its public name
+        """A handle on a job by its id, from any process; nothing is asked yet.
+
+        Without `queue` every queue is asked, in one round trip, when the handle first needs it;
+        that is when JobNotFound and AmbiguousJob are raised.
+        """
+        if not isinstance(id, str):
+            raise OptionError(f"id={id!r}: expected text")
+        return Job(self, id, None if queue is None else validate_queue_name(queue))
+
+    # -- run
+
+    def running(
+        self, *, processes: int | None = None, threads: int | None = None, **settings: Any
+    ) -> AbstractContextManager[None]:
+        """A supervisor inside this program, for scripts and tests: jobs run while the block is
+        open.
+
+        `processes` worker processes (as many as there are CPUs), which import the application:
+        a script needs a main guard. Or `threads` of this very process, for tasks that no other
+        process could import. `settings` go over those of the App. Raises StartError where it
+        cannot start, DeclarationError where a worker's own import reaches this call.
+        """
+        if context.importing:
+            raise DeclarationError(
+                "app.running() was called while a worker process imported this module: put what "
+                "starts the program under `if __name__ == '__main__':`"
+            )
+        for name, number in (("processes", processes), ("threads", threads)):
+            if number is not None and (type(number) is not int or number < 1):
+                raise OptionError(f"{name}={number!r}: expected a whole number, 1 or more")
+        if processes is not None and threads is not None:
+            raise OptionError("processes and threads were both given: expected one of them")
+        config = self._config_with(settings)
+        found: AbstractContextManager[None] = registry.supervisor_factory()(
+            self, processes=processes, threads=threads, config=config
+        )
+        return found
+
+    def _config_with(self, settings: Mapping[str, Any]) -> Config:
+        if not settings:
+            return self.config
+        loaded = Config.load(code={**self._settings, **settings})
+        if not self._adopted:
+            return loaded
+        return replace(self.config, **{name: getattr(loaded, name) for name in settings})
+
+    # -- wiring
+
+    @property
+    def config(self) -> Config:
+        """The settings: those given in code over the environment over files. Raises ConfigError."""
+        if self._config is None:
+            with self._lock:
+                if self._config is None:
+                    self._config = Config.load(code=self._settings)
+        return self._config
+
+    @property
+    def payload_limit_bytes(self) -> int:
+        """How large the arguments of a job may be."""
+        if self._payload_limit_bytes is None:
+            self._payload_limit_bytes = self.config.payload_limit_bytes
+        return self._payload_limit_bytes
+
+    @property
+    def broker(self) -> BrokerClient:
+        """The broker; made at the first call, connected when it is first asked something."""
+        if self._broker is None:
+            with self._lock:
+                if self._broker is None:
+                    self._opened_in = os.getpid()
+                    self._broker = self._own_broker or self._made_broker()
+        return self._broker
+
+    def _made_broker(self) -> BrokerClient:
+        config = self.config
+        limits = Limits(
+            failed_retention=config.failed_retention_s,
+            failed_max=config.failed_max,
+            retention=config.retention_s,
+        )
+        return registry.broker_from_url(config.broker, namespace=config.namespace, limits=limits)
+
+    @property
+    def backend(self) -> ResultBackend | None:
+        """Where results are kept; None: the broker keeps them itself."""
+        if self._own_backend is not None:
+            return self._own_backend
+        url = self.config.backend
+        if url is None or url == self.config.broker:
+            return None
+        if self._backend is None:
+            with self._lock:
+                if self._backend is None:
+                    namespace = self.config.namespace
+                    self._backend = registry.backend_from_url(url, namespace=namespace)
+        return self._backend
+
+    @property
+    def waiter(self) -> ResultWaiter:
+        """What waits for results; one for each process."""
+        if self._waiter is None or self._opened_in != os.getpid():
+            broker = self.broker
+            with self._lock:
+                if self._waiter is None or self._opened_in != os.getpid():
+                    self._waiter = ResultWaiter(broker)
+                    self._opened_in = os.getpid()
+        return self._waiter
+
+    def adopt(self, config: Config, broker: BrokerClient | None = None) -> None:
+        """Use settings, and perhaps a broker, that were decided elsewhere; drops connections.
+
+        For whoever runs the App: the command line, a fork server, a worker process.
+        """
+        self.close()
+        with self._lock:
+            self._config = config
+            self._adopted = True
+            self._broker = broker
+            self._backend = None
+            self._policies.clear()
+            self._payload_limit_bytes = None
+
+    def close(self) -> None:
+        """Let go of connections and threads. The App stays usable and opens new ones."""
+        with self._lock:
+            waiter, self._waiter = self._waiter, None
+            # After a fork they are the parent's: closing them here would end them there.
+            if self._opened_in == os.getpid():
+                if waiter is not None:
+                    waiter.close()
+                if self._broker is not None:
+                    self._broker.close()
+            if self._backend is not None:
+                self._backend.close()
+
+
+def _settings(
+    broker: object, backend: object, namespace: str | None, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What was given in code. Raises OptionError for a setting that does not exist."""
+    known = set(SETTING_NAMES)
+    for name in settings:
+        if name not in known:
+            raise OptionError(f"there is no setting {name!r}; {nearest(name, known)}")
+    found = dict(settings)
+    for name, value, kind in (
+        ("broker", broker, BrokerClient),
+        ("backend", backend, ResultBackend),
+    ):
+        if isinstance(value, str):
+            found[name] = value
+        elif value is not None and not isinstance(value, kind):
+            raise OptionError(f"{name}={value!r}: expected a URL or a {kind.__name__}")
+    if namespace is not None:
+        found["namespace"] = namespace
+    return found
+
+
+def _checked_arguments(
+    args: Sequence[Any], kwargs: Mapping[str, Any] | None
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if not isinstance(args, (list, tuple)):
+        raise ArgumentError(f"args={args!r}: expected a list or tuple of arguments")
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise ArgumentError(f"kwargs={kwargs!r}: expected a mapping of names to arguments")
+    found = dict(kwargs or {})
+    for name in found:
+        if type(name) is not str:
+            raise ArgumentError(f"kwargs has the key {name!r}: expected names as text")
+    return tuple(args), found
+
+
+def _nothing() -> None:
+    """Stands for a function whose name alone is checked."""

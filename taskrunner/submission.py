@@ -1,0 +1,167 @@
+"""From messages to jobs: chunks, outages and honest answers.
+
+    messages ─▶ on_enqueue hooks ─▶ chunks ─▶ broker.enqueue ─▶ receipts ─▶ one answer each
+                                        ▲            │ BrokerUnavailable
+                                        └── the same, again, for about 10 seconds
+
+Every repeat is the same call with the same ids, so a job that was stored although the answer was
+lost is accepted once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Final, TypeVar
+
+from taskrunner import crashpoints
+from taskrunner.brokers.base import BrokerClient, Receipt
+from taskrunner.clock import SYSTEM_CLOCK
+from taskrunner.errors import (
+    BrokerError,
+    BrokerFull,
+    BrokerUnavailable,
+    DuplicateJob,
+    TaskrunnerError,
+)
+from taskrunner.message import Message
+
+T = TypeVar("T")
+
+OUTAGE_S: Final = 10.0
+"""How long a call rides out an outage before it raises BrokerUnavailable."""
+FIRST_PAUSE_S: Final = 0.05
+LONGEST_PAUSE_S: Final = 1.0
+
+CHUNK_MESSAGES: Final = 500
+CHUNK_BYTES: Final = 4 * 1024 * 1024
+
+
+def ride_out(do: Callable[[], T]) -> T:
+    """Repeat a call until the broker answers. Raises BrokerUnavailable after about 10 seconds."""
+    try:
+        return do()
+    except BrokerUnavailable:
+        pauses = _pauses()
+    while True:
+        pause = next(pauses)
+        threading.Event().wait(abs(pause))
+        try:
+            return do()
+        except BrokerUnavailable:
+            if pause < 0:
+                raise
+
+
+async def aride_out(do: Callable[[], Awaitable[T]]) -> T:
+    """`ride_out`, from asyncio."""
+    try:
+        return await do()
+    except BrokerUnavailable:
+        pauses = _pauses()
+    while True:
+        pause = next(pauses)
+        await asyncio.sleep(abs(pause))
+        try:
+            return await do()
+        except BrokerUnavailable:
+            if pause < 0:
+                raise
+
+
+def _pauses() -> Iterator[float]:
+    """Growing pauses, in seconds, each with a random part; the last one is negative."""
+    end = SYSTEM_CLOCK.monotonic() + OUTAGE_S
+    longest = FIRST_PAUSE_S
+    while True:
+        pause = longest * (0.5 + random.random() / 2)
+        left = end - SYSTEM_CLOCK.monotonic()
+        if left <= pause:
+            yield -max(left, 0.001)
+        yield pause
+        longest = min(2 * longest, LONGEST_PAUSE_S)
+
+
+def submit(broker: BrokerClient, message: Message) -> Receipt:
+    """Offer one message. Raises BrokerUnavailable and BrokerFull."""
+    if crashpoints.ARMED:
+        crashpoints.reach("enqueue.before")
+    receipt = ride_out(lambda: broker.enqueue((message,)))[0]
+    if crashpoints.ARMED:
+        crashpoints.reach("enqueue.after")
+    return receipt
+
+
+async def asubmit(broker: BrokerClient, message: Message) -> Receipt:
+    """`submit`, from asyncio."""
+    return (await aride_out(lambda: broker.aenqueue((message,))))[0]
+
+
+def rejection(message: Message, receipt: Receipt) -> TaskrunnerError | None:
+    """Why a message was not accepted, as the exception that says so."""
+    if receipt.accepted:
+        return None
+    if receipt.duplicate_of is not None:
+        return DuplicateJob(
+            f"an unfinished job of queue {message.queue} has the id {receipt.duplicate_of!r}",
+            job_id=message.id,
+            existing_id=receipt.duplicate_of,
+        )
+    return BrokerError(f"the broker refused the job {message.id}: {receipt.rejection}")
+
+
+class Bulk:
+    """Many messages on their way: what is left to offer, and an answer for each."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self.messages = messages
+        self.answers: list[TaskrunnerError | None] = []
+
+    def chunks(self) -> Iterator[Sequence[Message]]:
+        """The messages in the chunks they are offered in; ends where `failed` ended it."""
+        while len(self.answers) < len(self.messages):
+            start = end = len(self.answers)
+            size = 0
+            while end < len(self.messages) and end - start < CHUNK_MESSAGES:
+                size += len(self.messages[end].body)
+                if size > CHUNK_BYTES and end > start:
+                    break
+                end += 1
+            yield self.messages[start:end]
+
+    def answered(self, chunk: Sequence[Message], receipts: Sequence[Receipt]) -> None:
+        """The broker's answers to a chunk."""
+        self.answers += map(rejection, chunk, receipts)
+
+    def failed(self, error: BrokerError) -> None:
+        """The broker is away or full. What is not known to be accepted gets this as its answer;
+        raises it where that is everything, since then nobody needs to look item by item."""
+        if None not in self.answers:
+            raise error
+        self.answers += [error] * (len(self.messages) - len(self.answers))
+
+
+def submit_many(broker: BrokerClient, messages: Sequence[Message]) -> Bulk:
+    """Offer messages; the answers are in the Bulk. Raises BrokerUnavailable or BrokerFull only
+    where no message at all was accepted."""
+    bulk = Bulk(messages)
+    for chunk in bulk.chunks():
+        try:
+            bulk.answered(chunk, ride_out(lambda: broker.enqueue(chunk)))  # noqa: B023  called here
+        except (BrokerUnavailable, BrokerFull) as error:
+            bulk.failed(error)
+    return bulk
+
+
+async def asubmit_many(broker: BrokerClient, messages: Sequence[Message]) -> Bulk:
+    """`submit_many`, from asyncio."""
+    bulk = Bulk(messages)
+    for chunk in bulk.chunks():
+        try:
+            receipts = await aride_out(lambda: broker.aenqueue(chunk))  # noqa: B023  called here
+            bulk.answered(chunk, receipts)
+        except (BrokerUnavailable, BrokerFull) as error:
+            bulk.failed(error)
+    return bulk

@@ -1,0 +1,256 @@
+"""A declared task: a plain function that can also be submitted as a job.
+
+    send(42)                             calls it, here and now
+    send.enqueue(42)                     submits it
+    send.options(delay=10).enqueue(42)   a typed copy with options of its own
+    send.message(42)                     what enqueue_many takes
+
+Submitting runs often, so a Task works out once what its options come to: the header, whose bytes
+all its messages share, the queue, the priority and the times.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, Unpack
+
+from taskrunner.carried import hints_of, mentions_classes, shaped
+from taskrunner.errors import ArgumentError, DeclarationError, PayloadTooLarge
+from taskrunner.ids import new_id
+from taskrunner.message import Message
+from taskrunner.naming import public_module
+from taskrunner.options import OptionArguments, Options
+
+if TYPE_CHECKING:
+    from taskrunner.app import App
+    from taskrunner.job import Job
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+LONGEST_NAME: Final = 255
+DEFAULT_QUEUE: Final = "default"
+DEFAULT_PRIORITY: Final = 5
+_SHAPES_KEPT: Final = 64
+
+
+class Task(Generic[P, R]):
+    """A function declared with `@app.task`. Made by the decorator, not by hand.
+
+    For an `async def` the result type is what awaiting it gives.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *,
+        app: App,
+        name: str,
+        declared: Options,
+        chosen: Options | None = None,
+    ) -> None:
+        self.fn = fn
+        self.app = app
+        self.name = name
+        self.declared = declared
+        """the options given at the declaration"""
+        self.chosen = chosen or Options()
+        """the options of this copy, which `.options()` made"""
+        self.is_async = inspect.iscoroutinefunction(fn)
+        self._submission = Submission(name, declared, self.chosen)
+        self._signature = Signature(fn, name)
+        functools.update_wrapper(self, fn, updated=())
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}>"
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function itself, here and now."""
+        return self.fn(*args, **kwargs)  # type: ignore[no-any-return]
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Submit a job.
+
+        Raises ArgumentError for arguments that do not fit the function or cannot be carried,
+        PayloadTooLarge, DuplicateJob where an unfinished job has the given id, BrokerFull, and
+        BrokerUnavailable where the broker stays away for about 10 seconds.
+        """
+        return self.app.submit(self.message(*args, **kwargs))
+
+    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """`enqueue`, from asyncio."""
+        return await self.app.asubmit(self.message(*args, **kwargs))
+
+    def options(self, **options: Unpack[OptionArguments]) -> Task[P, R]:
+        """A copy of this task whose jobs have these options. Raises OptionError."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy.chosen = self.chosen.merged(Options.of(**options))
+        copy._submission = Submission(self.name, self.declared, copy.chosen)
+        return copy
+
+    def message(self, *args: P.args, **kwargs: P.kwargs) -> Message:
+        """The job as a value, for `app.enqueue_many`: what `enqueue` would submit.
+
+        Raises as `enqueue` does for bad arguments and payloads.
+        """
+        self._signature.check(args, kwargs)
+        return self._submission.message(self.app, args, kwargs)
+
+    def check(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Raise ArgumentError unless the function takes these arguments."""
+        self._signature.check(args, kwargs)
+
+    def arguments(self, body: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments in a message's body, by this task's annotations: where a parameter is
+        declared as a class and a plain map arrived, the map is made into it.
+
+        Raises MessageError for bytes that are not arguments, ArgumentError where they do not fit.
+        """
+        args, kwargs = self.app.codec.unpack_call(body)
+        self._signature.check(args, kwargs)
+        return self._signature.shaped(args, kwargs)
+
+
+class AsyncTask(Task[P, R]):
+    """A Task declared from an `async def`: calling it gives a coroutine, as ever."""
+
+    def __call__(  # type: ignore[override]  # the one thing in which it is not a Task[P, R]
+        self, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, R]:
+        return self.fn(*args, **kwargs)  # type: ignore[no-any-return]
+
+
+class Submission:
+    """What the options of a task, or of a call by name, come to in a message."""
+
+    __slots__ = ("header", "header_size", "job_id", "priority", "queue", "timing")
+
+    def __init__(self, task: str, declared: Options, chosen: Options) -> None:
+        said = declared.merged(chosen)
+        self.queue = said.queue or DEFAULT_QUEUE
+        self.priority = DEFAULT_PRIORITY if said.priority is None else said.priority
+        self.timing = said.timing()
+        self.job_id = said.job_id
+        # Only what differs from the declaration travels: the node knows that. Headers are the
+        # exception, since no node adds any.
+        self.header = chosen.header(task, headers=said.headers)
+        self.header_size = len(self.header.packed)
+
+    def message(self, app: App, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Message:
+        """A message with these arguments. Raises ArgumentError and PayloadTooLarge."""
+        body = app.codec.pack_call(args, kwargs)
+        limit = app.payload_limit_bytes
+        if len(body) > limit:
+            raise PayloadTooLarge(
+                f"the arguments of {self.header.task} take {len(body)} bytes; at most {limit} are "
+                f"accepted (payload_limit_bytes): pass where the data is instead of the data"
+            )
+        if self.job_id is None:
+            return Message(new_id(), self.queue, self.header, body, self.priority, self.timing)
+        return Message(
+            self.job_id, self.queue, self.header, body, self.priority, self.timing, new_id()
+        )
+
+
+class Signature:
+    """What arguments a function takes, checked once for each way of calling it."""
+
+    def __init__(self, fn: Callable[..., Any], name: str) -> None:
+        self._name = name
+        self._fn = fn
+        self._signature = inspect.signature(fn)
+        # Whether arguments fit depends only on how many are positional and which are named.
+        self._fitting: set[tuple[int, tuple[str, ...]]] = set()
+
+    def check(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Raise ArgumentError naming the argument that is missing or too many."""
+        shape = (len(args), tuple(kwargs))
+        if shape in self._fitting:
+            return
+        try:
+            self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise ArgumentError(f"{self._name}{self._signature}: {error}") from None
+        if len(self._fitting) < _SHAPES_KEPT:
+            self._fitting.add(shape)
+
+    @functools.cached_property
+    def _hints(self) -> dict[str, Any]:
+        """The annotations of parameters that mention classes of the user's."""
+        hints = hints_of(self._fn)
+        return {
+            name: hints[name]
+            for name in self._signature.parameters
+            if name in hints and mentions_classes(hints[name])
+        }
+
+    def shaped(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with plain maps made into the classes that the annotations name."""
+        if not self._hints:
+            return args, kwargs
+        bound = self._signature.bind(*args, **kwargs)
+        for name, hint in self._hints.items():
+            if name in bound.arguments:
+                bound.arguments[name] = self._shaped(name, hint, bound.arguments[name])
+        return bound.args, bound.kwargs
+
+    def _shaped(self, name: str, hint: Any, value: Any) -> Any:
+        kind = self._signature.parameters[name].kind
+        try:
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                return tuple(shaped(hint, item) for item in value)
+            if kind is inspect.Parameter.VAR_KEYWORD:
+                return {key: shaped(hint, item) for key, item in value.items()}
+            return shaped(hint, value)
+        except ArgumentError as error:
+            raise ArgumentError(f"argument {name!r}: {error}") from error
+
+
+def check_function(fn: object, name: str | None) -> str:
+    """The name under which this function is declared. Raises DeclarationError where it cannot be
+    a task."""
+    if isinstance(fn, Task):
+        raise DeclarationError(f"{fn.name} is a task already")
+    if isinstance(fn, (staticmethod, classmethod, type)) or not callable(fn):
+        raise DeclarationError(f"expected a function to declare as a task, got {fn!r}")
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise DeclarationError(f"{_called(fn)} is a generator: a task returns one result")
+    try:
+        inspect.signature(fn)
+    except (TypeError, ValueError) as error:
+        raise DeclarationError(f"{_called(fn)} cannot be a task: {error}") from error
+    if name is not None:
+        return _check_name(name)
+    return _default_name(fn)
+
+
+def _default_name(fn: Any) -> str:
+    qualname = getattr(fn, "__qualname__", None)
+    if qualname is None:
+        raise DeclarationError(f"{fn!r} has no name of its own: give it one, name=…")
+    what = "a lambda" if "<lambda>" in qualname else "a nested function"
+    if "<" in qualname:
+        raise DeclarationError(
+            f"{_called(fn)} is {what}, which a worker could not find under that name: give it one "
+            f"with @app.task(name=…), and declare it where importing its module does"
+        )
+    return _check_name(f"{public_module(fn.__module__)}.{qualname}")
+
+
+def _called(fn: Any) -> str:
+    return getattr(fn, "__qualname__", None) or repr(fn)
+
+
+def _check_name(name: object) -> str:
+    if not isinstance(name, str):
+        raise DeclarationError(f"name={name!r}: expected text")
+    if 1 <= len(name) <= LONGEST_NAME and name.isprintable() and " " not in name:
+        return name
+    raise DeclarationError(
+        f"name={name!r}: expected 1 to {LONGEST_NAME} printable characters without spaces"
+    )
