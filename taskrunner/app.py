@@ -353,6 +353,7 @@ class App:
         if self._backend is None:
             with self._lock:
                 if self._backend is None:
+                    self._opened_in = os.getpid()
                     namespace = self.config.namespace
                     self._backend = registry.backend_from_url(url, namespace=namespace)
         return self._backend
@@ -386,14 +387,13 @@ class App:
         """Let go of connections and threads. The App stays usable and opens new ones."""
         with self._lock:
             waiter, self._waiter = self._waiter, None
-            # After a fork they are the parent's: closing them here would end them there.
-            if self._opened_in == os.getpid():
-                if waiter is not None:
-                    waiter.close()
-                if self._broker is not None:
-                    self._broker.close()
-            if self._backend is not None:
-                self._backend.close()
+            if self._opened_in != os.getpid():
+                return  # they are the parent's: closing them here, after a fork, would end them there
+        if waiter is not None:
+            waiter.close()
+        for opened in (self._broker, self._backend or self._own_backend):
+            if opened is not None:
+                opened.close()
 
 
 def _settings(

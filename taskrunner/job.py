@@ -126,7 +126,7 @@ class Job(Generic[R]):
         during the wait is waited out.
         """
         deadline = _Deadline(timeout)
-        record = self._record_or_none()
+        record = self._record_or_none(deadline.left())
         while record is not None and record.state not in FINISHED:
             if not self._app.waiter.wait(self._key_of(record), deadline.left()):
                 raise self._timed_out(timeout, record)
@@ -136,7 +136,7 @@ class Job(Generic[R]):
     async def aresult(self, timeout: float | timedelta | None = None) -> R:
         """`result`, from asyncio."""
         deadline = _Deadline(timeout)
-        record = await asyncio.to_thread(self._record_or_none)
+        record = await asyncio.to_thread(self._record_or_none, deadline.left())
         while record is not None and record.state not in FINISHED:
             if not await self._app.waiter.await_(self._key_of(record), deadline.left()):
                 raise self._timed_out(timeout, record)
@@ -160,13 +160,14 @@ class Job(Generic[R]):
             raise self._not_found()
         return record
 
-    def _record_or_none(self) -> JobRecord | None:
+    def _record_or_none(self, within: float | None = None) -> JobRecord | None:
         broker = self._app.broker
         if self._queue is not None:
             key = JobKey(self._queue, self.id)
-            return ride_out(lambda: broker.get([key])[0])
-        keys = [JobKey(queue, self.id) for queue in ride_out(broker.queues)]
-        found = [record for record in ride_out(lambda: broker.get(keys)) if record is not None]
+            return ride_out(lambda: broker.get([key])[0], within)
+        keys = [JobKey(queue, self.id) for queue in ride_out(broker.queues, within)]
+        records = ride_out(lambda: broker.get(keys), within)
+        found = [record for record in records if record is not None]
         if len(found) > 1:
             queues = [record.queue for record in found]
             raise AmbiguousJob(

@@ -39,48 +39,41 @@ CHUNK_MESSAGES: Final = 500
 CHUNK_BYTES: Final = 4 * 1024 * 1024
 
 
-def ride_out(do: Callable[[], T]) -> T:
-    """Repeat a call until the broker answers. Raises BrokerUnavailable after about 10 seconds."""
-    try:
-        return do()
-    except BrokerUnavailable:
-        pauses = _pauses()
+def ride_out(do: Callable[[], T], within: float | None = None) -> T:
+    """Repeat a call until the broker answers. Raises BrokerUnavailable after about 10 seconds, or
+    after `within` seconds where that is sooner."""
+    pauses: Iterator[float] | None = None
     while True:
-        pause = next(pauses)
-        threading.Event().wait(abs(pause))
         try:
             return do()
         except BrokerUnavailable:
-            if pause < 0:
+            pauses = pauses or _pauses(within)
+            pause = next(pauses, None)
+            if pause is None:
                 raise
+        threading.Event().wait(pause)
 
 
 async def aride_out(do: Callable[[], Awaitable[T]]) -> T:
     """`ride_out`, from asyncio."""
-    try:
-        return await do()
-    except BrokerUnavailable:
-        pauses = _pauses()
+    pauses: Iterator[float] | None = None
     while True:
-        pause = next(pauses)
-        await asyncio.sleep(abs(pause))
         try:
             return await do()
         except BrokerUnavailable:
-            if pause < 0:
+            pauses = pauses or _pauses(None)
+            pause = next(pauses, None)
+            if pause is None:
                 raise
+        await asyncio.sleep(pause)
 
 
-def _pauses() -> Iterator[float]:
-    """Growing pauses, in seconds, each with a random part; the last one is negative."""
-    end = SYSTEM_CLOCK.monotonic() + OUTAGE_S
+def _pauses(within: float | None) -> Iterator[float]:
+    """Growing pauses, in seconds, each with a random part, until the time is up."""
+    end = SYSTEM_CLOCK.monotonic() + (OUTAGE_S if within is None else min(within, OUTAGE_S))
     longest = FIRST_PAUSE_S
-    while True:
-        pause = longest * (0.5 + random.random() / 2)
-        left = end - SYSTEM_CLOCK.monotonic()
-        if left <= pause:
-            yield -max(left, 0.001)
-        yield pause
+    while (left := end - SYSTEM_CLOCK.monotonic()) > 0:
+        yield min(left, longest * (0.5 + random.random() / 2))
         longest = min(2 * longest, LONGEST_PAUSE_S)
 
 
@@ -96,7 +89,12 @@ def submit(broker: BrokerClient, message: Message) -> Receipt:
 
 async def asubmit(broker: BrokerClient, message: Message) -> Receipt:
     """`submit`, from asyncio."""
-    return (await aride_out(lambda: broker.aenqueue((message,))))[0]
+    if crashpoints.ARMED:
+        crashpoints.reach("enqueue.before")
+    receipts = await aride_out(lambda: broker.aenqueue((message,)))
+    if crashpoints.ARMED:
+        crashpoints.reach("enqueue.after")
+    return receipts[0]
 
 
 def rejection(message: Message, receipt: Receipt) -> TaskrunnerError | None:
