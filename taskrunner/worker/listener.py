@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -84,15 +85,20 @@ class Listener:
         self._thread.start()
 
     def stop(self) -> None:
-        """End at the latest with the next beat."""
+        """End, and be gone: its descriptor may be closed then."""
         self._stopped = True
+        with socket.socket(fileno=os.dup(self._fd)) as line, contextlib.suppress(OSError):
+            line.shutdown(socket.SHUT_RD)  # wakes the thread; what is to be sent still can be
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _run(self) -> None:
         beaten = monotonic()
         while not self._stopped:
             ready, _, _ = select.select([self._fd], [], [], BEAT_S)
             if ready and not self._read():
-                self._hears.line_closed()
+                if not self._stopped:
+                    self._hears.line_closed()
                 return
             now = monotonic()
             if now - beaten >= BEAT_S:

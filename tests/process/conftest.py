@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from taskrunner import App
-from taskrunner.testing import eventually
+from taskrunner.testing.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 TARGET = "tests.process.apps.basic:app"

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from taskrunner import State
-from taskrunner.testing import eventually
+from taskrunner.testing.waiting import eventually
 from tests.process.conftest import Fleet, children_of, descendants, fork_server_of, lines
 
 COUNT = 300

@@ -17,7 +17,7 @@ from taskrunner import (
     StartError,
     State,
 )
-from taskrunner.testing import eventually
+from taskrunner.testing.waiting import eventually
 from tests.process.apps import basic
 from tests.process.conftest import ROOT, lines
 
@@ -69,7 +69,10 @@ def test_a_running_job_is_cancelled(tmp_path: Path) -> None:
     with pytest.raises(JobCancelled):
         job.result(timeout=20)
     assert lines(out) == ["started", "stopped"]
-    assert job.cancel() is False
+    assert job.cancel() is True  # asked again, it is answered the same
+    done = basic.add.enqueue(1)
+    assert done.result(timeout=20) == 1
+    assert done.cancel() is False
 
 
 def test_a_timeout_is_raised_inside(tmp_path: Path) -> None:
