@@ -1,0 +1,83 @@
+# One command for each thing one does here. Everything stays inside this folder, in .venv; only
+# system packages that are missing (python3-venv, redis-server) are installed outside of it.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PIP := $(PYTHON) -m pip -qq --disable-pip-version-check
+
+# An environment whose interpreter was upgraded away, or whose folder was moved, is made afresh.
+BROKEN := $(shell test ! -e $(VENV) || \
+	{ test "$$(cat $(VENV)/created)" = '$(CURDIR)' && $(PYTHON) -c pass; } 2>/dev/null || echo broken)
+
+.PHONY: help
+help: ## print this help
+	@echo "usage: make TARGET"
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# -- the two commands of the README
+
+.PHONY: demo
+demo: $(VENV)/installed ## set everything up and fingerprint the standard library, without a server
+	@$(PYTHON) docs/examples/fingerprint.py $(DEMO)
+
+.PHONY: test
+test: $(VENV)/installed-dev redis ## set everything up and run the whole suite (TESTS=... for a part of it)
+	@$(PYTHON) -m pytest $(TESTS)
+
+# -- what a change must pass
+
+.PHONY: check
+check: format-check lint types layers test ## all that CI runs: format, lint, types, layers, tests
+
+.PHONY: format
+format: $(VENV)/installed-dev ## rewrite the code in the house format
+	@$(PYTHON) -m ruff check --quiet --fix-only .
+	@$(PYTHON) -m ruff format .
+
+.PHONY: format-check
+format-check: $(VENV)/installed-dev
+	@$(PYTHON) -m ruff format --check .
+
+.PHONY: lint
+lint: $(VENV)/installed-dev ## ruff
+	@$(PYTHON) -m ruff check .
+
+.PHONY: types
+types: $(VENV)/installed-dev ## mypy (strict), pyright, and whether every public name has a type
+	@$(PYTHON) -m mypy
+	@$(PYTHON) -m pyright
+
+.PHONY: layers
+layers: $(VENV)/installed-dev ## who may import whom: the contracts in pyproject.toml
+	@$(PYTHON) -c "from importlinter.cli import lint_imports_command as run; run()" --no-logo
+
+.PHONY: clean
+clean: ## remove everything that was made here, the virtual environment too
+	rm -rf $(VENV) build dist *.egg-info htmlcov .coverage
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# -- set-up: each stamp is made again when pyproject.toml changes
+
+$(VENV)/created: $(BROKEN)
+	@python=$$(.ci/find-python) && echo "creating $(VENV) with $$python" && \
+		"$$python" -m venv --clear $(VENV)
+	@echo '$(CURDIR)' >$@
+
+$(VENV)/installed: $(VENV)/created pyproject.toml
+	@echo "installing taskrunner into $(VENV)"
+	@$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	@echo "installing the tools for development into $(VENV)"
+	@$(PIP) install --editable '.[dev]'
+	@touch $@
+
+.PHONY: redis
+redis:
+	@.ci/find-redis
+
+.PHONY: broken
+broken:
