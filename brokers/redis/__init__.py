@@ -1,0 +1,13 @@
+"""The broker that keeps jobs in Redis (6.2 and later) or Valkey.
+
+broker.py      RedisBroker: one method for each of base.Broker's
+scripts.py     one typed method for each .lua file: every transition is one script
+keys.py        every key and channel, and what it holds
+batches.py     many messages or outcomes in commands of a bounded size
+replies.py     what scripts answer, as the types of base
+connection.py  a pool of connections; `exchange` is one round trip
+aio.py         the same for asyncio
+mailbox.py     the connection on which bells arrive
+address.py     URLs
+failures.py    redis-py's exceptions, translated
+"""

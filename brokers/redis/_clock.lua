@@ -1,0 +1,13 @@
+-- In front of every script of a queue.
+-- KEYS[1]  {namespace:queue}:meta; every other key of the queue is made from it
+-- ARGV[1]  what stands before a mailbox's name in the name of its channel
+-- ARGV[2]  the queue's name
+-- ARGV[3]  ms for which the record of a job is kept that the store itself ends
+local call, floor = redis.call, math.floor
+local P = string.sub(KEYS[1], 1, -5)
+local BELL, QUEUE = ARGV[1], ARGV[2]
+local meta = call('HMGET', KEYS[1], 'skew', 'last', 'since')
+local time = call('TIME')
+-- Milliseconds; `now` has a fraction, so that what happens in order sorts in order.
+local now = time[1] * 1000 + time[2] / 1000 + (meta[1] or 0)
+local ms = floor(now)

@@ -1,0 +1,159 @@
+-- What moves jobs between states: counters, ready lists, bells.
+local LONGEST = 64 -- a longer value in a hash costs the hash its compact encoding
+local SLICE = 500 -- unpack fails near 8,000
+local GRAVE = 60000 -- ms after its end for which calls about a job can be repeated
+local KEEP = tonumber(ARGV[3])
+local counts, heads, tails = {}, {}, {}
+
+local function count(name, by)
+  counts[name] = (counts[name] or 0) + by
+end
+
+-- A value of any length: a long one goes to `more:ID`, and an empty one stands for it.
+local function put(id, field, value)
+  if #value > LONGEST then
+    call('HSET', P .. 'more:' .. id, field, value)
+    value = ''
+  end
+  call('HSET', P .. 'job:' .. id, field, value)
+end
+
+local function long(id, field, value)
+  if value == '' then return call('HGET', P .. 'more:' .. id, field) or '' end
+  return value
+end
+
+-- Wake one idle node. A name that nobody listens to any more is not the one.
+local function ring_ready()
+  for _ = 1, 5 do
+    local node = call('SPOP', P .. 'idle')
+    if not node or call('PUBLISH', BELL .. node, '0 ' .. QUEUE) > 0 then return end
+  end
+end
+
+local function first_due(set)
+  return tonumber(call('ZRANGE', P .. set, 0, 0, 'WITHSCORES')[2] or math.huge)
+end
+
+-- Add jobs, [time, id, time, id, …], to `scheduled` or `retrying`; if one of them is the soonest of
+-- all, every node hears of it. What falls due in the same moment keeps its order: each gets a
+-- little more, a quarter of a millisecond at most.
+local function schedule(set, entries)
+  local before, soonest = math.min(first_due('scheduled'), first_due('retrying')), math.huge
+  local order = call('HINCRBY', KEYS[1], 'order', #entries / 2)
+  for i = 1, #entries, 2 do
+    soonest = math.min(soonest, entries[i])
+    entries[i] = entries[i] + (order - #entries / 2 + (i + 1) / 2) % 1024 / 4096
+  end
+  for i = 1, #entries, SLICE do
+    call('ZADD', P .. set, unpack(entries, i, math.min(i + SLICE - 1, #entries)))
+  end
+  count(set, #entries / 2)
+  if soonest >= before then return end
+  for _, node in ipairs(call('ZRANGEBYSCORE', P .. 'holders', '(0', '+inf')) do
+    call('PUBLISH', BELL .. node, '1 ' .. QUEUE)
+  end
+end
+
+-- Put a job in `heads` or `tails`; `flush` moves them to the ready lists. A generation marks the
+-- entry of a job that left a ready list without being taken from it: its old entry is no longer
+-- its own.
+local function push(lists, id, priority, generation)
+  local list = lists[priority]
+  if not list then
+    list = {}
+    lists[priority] = list
+  end
+  list[#list + 1] = generation and id .. '\0' .. generation or id
+end
+
+local function push_all(command, priority, list)
+  for i = 1, #list, SLICE do
+    call(command, P .. 'ready:' .. priority, unpack(list, i, math.min(i + SLICE - 1, #list)))
+  end
+  count('p' .. priority, #list)
+end
+
+local function flush()
+  for priority, list in pairs(tails) do push_all('RPUSH', priority, list) end
+  for priority, list in pairs(heads) do
+    local last = #list -- pushed from the last, the first ends up at the head
+    for i = 1, floor(last / 2) do list[i], list[last + 1 - i] = list[last + 1 - i], list[i] end
+    push_all('LPUSH', priority, list)
+  end
+  for name, by in pairs(counts) do
+    if by ~= 0 then call('HINCRBY', P .. 'stats', name, by) end
+  end
+  if next(tails) or next(heads) then ring_ready() end
+end
+
+-- Take a job out of `parked:KEY`.
+local function unpark(id, key)
+  key = long(id, 'y', key)
+  call('ZREM', P .. 'parked:' .. key, id)
+  call('ZREM', P .. 'parking', id)
+  if call('HINCRBY', P .. 'parked', key, -1) <= 0 then call('HDEL', P .. 'parked', key) end
+  call('HDEL', P .. 'job:' .. id, 'y')
+  count('waiting', -1)
+end
+
+-- Take an idle job out of the index that owns it. Its entry in a ready list stays, disowned.
+local function leave(id, state, priority, expires, park_key)
+  if state == 'pending' then
+    count('p' .. (priority or '5'), -1)
+    call('HINCRBY', P .. 'job:' .. id, 'q', 1)
+  elseif state == 'waiting' then
+    unpark(id, park_key)
+  else
+    call('ZREM', P .. state, id)
+    count(state, -1)
+  end
+  if expires then call('ZREM', P .. 'expiring', id) end
+end
+
+-- Tell those who watch the job that it is finished.
+local function tell(id, watchers)
+  for name in string.gmatch(long(id, 'v', watchers), '%S+') do
+    call('PUBLISH', BELL .. name, '3 ' .. QUEUE .. ' ' .. id)
+  end
+end
+
+-- Write a final state, for a job that is in no index any more.
+local function finish(id, state, watchers, keep, reason)
+  if state == 'failed' then
+    call('ZADD', P .. 'failed', now, id)
+  else
+    call('ZADD', P .. 'done', now + keep, id)
+  end
+  call('HSET', P .. 'job:' .. id, 's', state, 'z', ms)
+  if reason then put(id, 'm', reason) end
+  count(state, 1)
+  if watchers then tell(id, watchers) end
+end
+
+-- Remove a finished record (or a tombstone) and everything that goes with it.
+local function remove(id, state)
+  if state ~= 'gone' then
+    call('ZREM', P .. (state == 'failed' and 'failed' or 'done'), id)
+    count(state, -1)
+  end
+  call('UNLINK', P .. 'job:' .. id, P .. 'body:' .. id, P .. 'result:' .. id,
+    P .. 'errors:' .. id, P .. 'more:' .. id)
+end
+
+-- A tombstone answers for its job as long as calls about it can be repeated, by the skewed clock.
+local function is_gone(state, finished)
+  return not state or state == 'gone' and ms >= (finished or 0) + GRAVE
+end
+
+-- Remove a finished record; what is needed to repeat the calls about it stays a while longer.
+local function bury(id, state)
+  local key = P .. 'job:' .. id
+  local job = call('HMGET', key, 'z', 'o', 'k', 'q')
+  remove(id, state)
+  local left = (job[1] or ms) + GRAVE - ms
+  if left <= 0 then return end
+  call('HSET', key, 's', 'gone', 'z', job[1] or ms, 'o', job[2] or '', 'k', job[3] or '')
+  if job[4] then call('HSET', key, 'q', job[4]) end
+  call('PEXPIRE', key, left)
+end

@@ -1,0 +1,48 @@
+-- Take jobs back from a node that does not answer for them any more.
+
+-- One active job: to the head of its priority, or, where a cancel waits for it, to its end. The
+-- token stays unsettled: as long as nobody fetches the job, its node may still settle it.
+-- False where the token no longer holds the job.
+local function take_one(id, number, node, loss)
+  local key = P .. 'job:' .. id
+  local job = call('HMGET', key, 's', 'o', 'p', 'q', 'e', 'u', 'v')
+  if job[1] ~= 'active' or job[2] ~= '+' .. number .. ':' .. node then return false end
+  count('active', -1)
+  if loss > 0 then call('HINCRBY', key, 'l', loss) end
+  if job[6] then
+    call('HDEL', P .. 'cancel:' .. node, number)
+    finish(id, 'cancelled', job[7], KEEP)
+    return true
+  end
+  call('HSET', key, 's', 'pending')
+  if job[5] then call('ZADD', P .. 'expiring', job[5], id) end
+  push(heads, id, job[3] or '5', job[4])
+  return true
+end
+
+-- Up to `limit` jobs of a node, in the order in which it got them; when nothing is left, the node
+-- itself is forgotten. How many jobs.
+local function take_from(node, limit, loss)
+  local active = P .. 'active:' .. node
+  local found, cursor = {}, '0'
+  repeat
+    local page = call('HSCAN', active, cursor, 'COUNT', limit)
+    cursor = page[1]
+    for i = 1, #page[2], 2 do
+      if page[2][i] ~= 'last' then found[#found + 1] = { tonumber(page[2][i]), page[2][i + 1], page[2][i] } end
+    end
+  until cursor == '0' or #found >= limit
+  table.sort(found, function(a, b) return a[1] < b[1] end)
+  local taken = 0
+  for i = 1, math.min(#found, limit) do
+    call('HDEL', active, found[i][3])
+    if take_one(found[i][2], found[i][3], node, loss) then taken = taken + 1 end
+  end
+  if cursor == '0' and #found <= limit then
+    call('UNLINK', active, P .. 'cancel:' .. node)
+    call('ZREM', P .. 'holders', node)
+    call('HDEL', P .. 'leases', node)
+    call('SREM', P .. 'idle', node)
+  end
+  return taken
+end

@@ -1,0 +1,88 @@
+"""Many things in commands of a bounded size.
+
+One command carries so many rows that its script holds the server for a millisecond or two, and no
+more bytes than both sides swallow easily; one round trip carries many commands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgpack
+
+from taskrunner.message import NOW, Message
+
+ROWS: Final = 250
+"""In one command. Lua's unpack fails near 8,000, and settle unpacks two values for each."""
+BYTES: Final = 4 * 1024 * 1024
+"""Of one command with more than one row."""
+WINDOW: Final = 32 * 1024 * 1024
+"""Bytes of one round trip, about."""
+IDS: Final = 250
+"""Ids in one command that asks for jobs."""
+LONGEST_FIELD: Final = 64
+
+_pack = msgpack.packb
+
+
+class Blob(NamedTuple):
+    """Some packed rows, and where they stood."""
+
+    start: int
+    size: int
+    """in rows"""
+    packed: bytes
+
+
+def blobs(rows: Sequence[Any], start: int = 0) -> Iterator[Blob]:
+    """Rows as blobs of at most ROWS rows and, where they can be divided, BYTES bytes."""
+    count = len(rows)
+    if count <= ROWS:
+        packed = _pack(rows, use_bin_type=False)  # the server's cmsgpack knows no bin type
+        if len(packed) <= BYTES or count == 1:
+            yield Blob(start, count, packed)
+            return
+    middle = ROWS if count > ROWS else count // 2
+    yield from blobs(rows[:middle], start)
+    for at in range(middle, count, ROWS):
+        yield from blobs(rows[at : at + ROWS], start + at)
+
+
+def windows(blobs: Sequence[tuple[str, Blob]]) -> Iterator[list[tuple[str, Blob]]]:
+    """Blobs by queue, in groups of about WINDOW bytes: one round trip each."""
+    window: list[tuple[str, Blob]] = []
+    size = 0
+    for queue, blob in blobs:
+        if window and size + len(blob.packed) > WINDOW:
+            yield window
+            window, size = [], 0
+        window.append((queue, blob))
+        size += len(blob.packed)
+    if window:
+        yield window
+
+
+def message_row(message: Message) -> tuple[Any, ...]:
+    """A message as enqueue.lua takes it: short where all options are the defaults."""
+    timing, call = message.timing, message.call
+    if timing is NOW and message.priority == 5 and not call:
+        return message.id, message.wire
+    if len(call) > LONGEST_FIELD:
+        call = hashlib.sha1(call.encode(), usedforsecurity=False).hexdigest()
+    return (
+        message.id,
+        message.wire,
+        message.priority,
+        call,
+        _ms(timing.delay),
+        _ms(timing.eta),
+        _ms(timing.expires_in),
+        _ms(timing.expires_at),
+        _ms(timing.deadline),
+    )
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)

@@ -1,0 +1,122 @@
+"""Asking one store many things in one round trip, and putting the answers back in order."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NoReturn, TypeVar
+
+from redis.exceptions import RedisError, ResponseError
+
+from taskrunner.brokers.base import JobKey, Note, Outcome
+from taskrunner.brokers.redis.batches import IDS, Blob, blobs, windows
+from taskrunner.brokers.redis.connection import Connections, Talk
+from taskrunner.brokers.redis.failures import translate
+from taskrunner.brokers.redis.scripts import Command, Scripts
+
+T = TypeVar("T")
+
+SLICE: Final = 1000
+"""Jobs that one script moves at most."""
+
+
+class Calls:
+    """Scripts and plain commands, over a pool of connections."""
+
+    def __init__(self, connections: Connections, scripts: Scripts) -> None:
+        self._connections = connections
+        self._scripts = scripts
+
+    def run(self, commands: Sequence[Command[T]]) -> list[T]:
+        """Results of scripts, in one round trip. Raises BrokerError."""
+        return self._connections.talk(self.checked(commands))
+
+    def checked(self, commands: Sequence[Command[T]]) -> Talk[list[T]]:
+        """The same as a part of a conversation."""
+        results: list[T] = []
+        for result in (yield from self._scripts.run(commands)):
+            if isinstance(result, ResponseError):
+                self.refuse(result)
+            results.append(result)
+        return results
+
+    def ask(self, requests: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """Replies to plain commands, in one round trip. Raises BrokerError."""
+        answers = self._connections.exchange(list(requests))
+        for answer in answers:
+            if isinstance(answer, ResponseError):
+                self.refuse(answer)
+        return answers
+
+    def refuse(self, error: RedisError) -> NoReturn:
+        """Raise what the server answered, translated."""
+        raise translate(error, self._connections.address.shown) from error
+
+    def by_id(
+        self, keys: Sequence[JobKey], call: Callable[[str, Sequence[str]], Command[list[Any]]]
+    ) -> list[Any]:
+        """One answer for each key, whatever queue it is of."""
+        parts = [
+            (queue, positions[at : at + IDS])
+            for queue, positions in places(key.queue for key in keys).items()
+            for at in range(0, len(positions), IDS)
+        ]
+        results = self.run([call(queue, [keys[at].id for at in part]) for queue, part in parts])
+        return _in_order(len(keys), [part for _, part in parts], results)
+
+    def by_row(
+        self,
+        rows: Sequence[Outcome] | Sequence[Note],
+        call: Callable[[str, Blob], Command[Any]],
+    ) -> list[Any]:
+        """One answer for each row, whatever queue it is of."""
+        where = places(row.queue for row in rows)
+        parts = [
+            (queue, blob)
+            for queue, positions in where.items()
+            for blob in blobs([rows[at] for at in positions])
+        ]
+        results = [
+            result
+            for window in windows(parts)
+            for result in self.run([call(queue, blob) for queue, blob in window])
+        ]
+        spans = [where[queue][blob.start : blob.start + blob.size] for queue, blob in parts]
+        return _in_order(len(rows), spans, results)
+
+    def in_slices(
+        self, queues: Sequence[str], limit: int, call: Callable[[str, int], Command[int]]
+    ) -> int:
+        """Let a script work until there is nothing left or `limit` is reached, in each queue."""
+        left = dict.fromkeys(queues, limit)
+        total = 0
+        while left:
+            asked = {queue: min(most, SLICE) for queue, most in left.items()}
+            results = self.run([call(queue, most) for queue, most in asked.items()])
+            for (queue, most), done in zip(asked.items(), results, strict=True):
+                total += done
+                left[queue] -= done
+                if done < most or left[queue] <= 0:
+                    del left[queue]
+        return total
+
+
+def places(queues: Iterable[str]) -> dict[str, list[int]]:
+    """By queue: at which positions it stands."""
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for at, queue in enumerate(queues):
+        found[queue].append(at)
+    return found
+
+
+def _in_order(
+    count: int, places: Sequence[Sequence[int]], results: Sequence[Sequence[Any]]
+) -> list[Any]:
+    """Results back in the order of what was asked."""
+    if len(places) == 1:
+        return list(results[0])
+    answers: list[Any] = [None] * count
+    for positions, found in zip(places, results, strict=True):
+        for at, answer in zip(positions, found, strict=True):
+            answers[at] = answer
+    return answers

@@ -1,0 +1,30 @@
+#!lua flags=allow-oom
+-- Cancel jobs: idle ones end here, active ones are marked and their node is told.
+-- KEYS[1]  meta
+-- ARGV[4…] ids
+-- Returns  for each 1 (cancelled, now or before, or marked), 0 (finished otherwise) or -1 (no record)
+-- include: _clock _move
+local IDLE = { scheduled = true, pending = true, waiting = true, retrying = true }
+local answers = {}
+
+local function cancel(id)
+  local job = call('HMGET', P .. 'job:' .. id, 's', 'o', 'p', 'e', 'y', 'v')
+  local state = job[1]
+  if not state or state == 'gone' then return -1 end
+  if state == 'cancelled' then return 1 end
+  if IDLE[state] then
+    leave(id, state, job[3], job[4], job[5])
+    finish(id, 'cancelled', job[6], KEEP)
+    return 1
+  end
+  if state ~= 'active' then return 0 end
+  local number, node = string.match(job[2], '^.(%d+):(.*)$')
+  call('HSET', P .. 'job:' .. id, 'u', 1)
+  call('HSET', P .. 'cancel:' .. node, number, id)
+  call('PUBLISH', BELL .. node, '2 ' .. QUEUE .. ' ' .. id)
+  return 1
+end
+
+for i = 4, #ARGV do answers[i - 3] = cancel(ARGV[i]) end
+flush()
+return answers

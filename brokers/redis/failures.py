@@ -1,0 +1,58 @@
+"""redis-py's exceptions as ours, with the cause kept.
+
+Away, so that the call can be repeated later, means everything that a healthy server would not
+answer: no connection, no answer in time, loading, a replica, a script that hogs it, a password or
+permission that does not suffice. The message is one line with the address, never with a secret.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from redis.exceptions import (
+    AuthenticationError,
+    ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from taskrunner.errors import BrokerError, BrokerFull, BrokerUnavailable
+
+FAILURES: Final = (RedisError, OSError)
+"""All that redis-py raises for a server or a network."""
+
+_AWAY: Final = (ClusterDownError, MasterDownError, ReadOnlyError, TryAgainError)
+_AWAY_CODES: Final = ("BUSY ", "MISCONF ", "NOREPLICAS ")
+"""Codes of errors that redis-py has no class for."""
+
+
+def translate(error: Exception, shown: str) -> BrokerError:
+    """What to raise, from `error`, for a call to the Redis at `shown`."""
+    text = " ".join(str(error).split())
+    if is_full(error):
+        return BrokerFull(f"Redis at {shown} is full (maxmemory): {text}")
+    if isinstance(error, AuthenticationError):
+        return BrokerUnavailable(f"Redis at {shown} refused the user or password: {text}")
+    if isinstance(error, NoPermissionError):
+        return BrokerUnavailable(f"Redis at {shown} does not permit this: {text}")
+    if isinstance(error, RedisTimeoutError | TimeoutError):
+        return BrokerUnavailable(f"Redis at {shown} does not answer in time: {text}")
+    if isinstance(error, RedisConnectionError | OSError):
+        return BrokerUnavailable(f"cannot reach Redis at {shown}: {text}")
+    if isinstance(error, _AWAY) or text.startswith(_AWAY_CODES):
+        return BrokerUnavailable(f"Redis at {shown} cannot serve now: {text}")
+    return BrokerError(f"Redis at {shown} answered: {text}")
+
+
+def is_full(error: object) -> bool:
+    """Whether a server refused a command for want of memory."""
+    # In a script of Redis 6.2 the code stands inside the text.
+    return isinstance(error, OutOfMemoryError) or (
+        isinstance(error, RedisError) and "OOM command not allowed" in str(error)
+    )

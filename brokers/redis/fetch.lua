@@ -1,0 +1,130 @@
+#!lua flags=allow-oom
+-- Deliver ready jobs to a node, the most urgent first.
+-- KEYS[1]  meta
+-- ARGV[4]  node
+-- ARGV[5]  number of the first delivery
+-- ARGV[6]  how many jobs at most; 0: only step off the list of idle nodes
+-- Returns  -1: the queue does not know the node; else [jobs still ready, and for each delivery
+--          id, number, wire, more], where `more` is nil for a job that has nothing but defaults, or
+--          [attempts, failures, crashes, losses, expires in ms, deadline in ms], nil where none
+-- include: _clock _move _limits
+local node, first, limit = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local LOOKS = limit + 5000 -- entries looked at in one call; left-overs of jobs that have gone count too
+local ACTIVE = P .. 'active:' .. node
+local reply, taken, looked = { 0 }, {}, 0
+
+local score = call('ZSCORE', P .. 'holders', node)
+if not score or tonumber(score) == 0 then return -1 end
+
+local ready = call('HMGET', P .. 'stats', 'p9', 'p8', 'p7', 'p6', 'p5', 'p4', 'p3', 'p2', 'p1', 'p0')
+local left = 0
+for i = 1, 10 do
+  ready[i] = tonumber(ready[i] or 0)
+  left = left + ready[i]
+end
+
+local function read(id)
+  return call('HMGET', P .. 'job:' .. id, 's', 'p', 'q', 'w', 'e', 'd', 'n', 'f', 'x', 'l', 'o')
+end
+
+local function answer(id, job, number)
+  local more = false
+  if job[5] or job[6] or job[7] or job[8] or job[9] or job[10] then
+    more = { job[7], job[8], job[9], job[10], job[5] and job[5] - ms, job[6] and job[6] - ms }
+  end
+  local at = #reply
+  reply[at + 1] = id
+  reply[at + 2] = tonumber(number)
+  reply[at + 3] = job[4] or call('GET', P .. 'body:' .. id) or ''
+  reply[at + 4] = more
+end
+
+local function deliver(id, job)
+  local number = string.format('%.0f', first + #taken / 2)
+  call('HSET', P .. 'job:' .. id, 's', 'active', 'o', '+' .. number .. ':' .. node)
+  if job[5] then call('ZREM', P .. 'expiring', id) end
+  if job[11] then call('HDEL', P .. 'job:' .. id, 'b', 'i', 'g') end -- of an earlier delivery
+  taken[#taken + 1] = number
+  taken[#taken + 1] = id
+  answer(id, job, number)
+end
+
+-- A ready job that is too late. True: it has been settled.
+local function settle_late(id, job)
+  local state, reason
+  if job[5] and tonumber(job[5]) <= now then
+    state = 'expired'
+  elseif job[6] and tonumber(job[6]) <= now then
+    state, reason = 'failed', 'deadline'
+  else
+    return false
+  end
+  if job[5] then call('ZREM', P .. 'expiring', id) end
+  finish(id, state, call('HGET', P .. 'job:' .. id, 'v'), KEEP, reason)
+  return true
+end
+
+-- One entry of a ready list; it counts only if the job says that it is its own.
+local function take(entry, priority)
+  local id, generation = entry, false
+  local mark = string.find(entry, '\0', 1, true)
+  if mark then id, generation = string.sub(entry, 1, mark - 1), string.sub(entry, mark + 1) end
+  local job = read(id)
+  if job[1] ~= 'pending' or (job[2] or '5') ~= priority or job[3] ~= generation then return end
+  if admit(id) then
+    count('p' .. priority, -1)
+    left = left - 1
+    if not settle_late(id, job) then deliver(id, job) end
+  end
+end
+
+local function drain(priority)
+  while #taken / 2 < limit and looked < LOOKS do
+    local entries = call('LPOP', P .. 'ready:' .. priority, math.min(limit - #taken / 2, SLICE))
+    if not entries then return end
+    looked = looked + #entries
+    for _, entry in ipairs(entries) do take(entry, priority) end
+  end
+end
+
+-- The answer to this call was lost: give it again.
+local function repeat_answer()
+  for from = 0, limit - 1, SLICE do
+    local numbers = {}
+    for i = from, math.min(from + SLICE, limit) - 1 do numbers[#numbers + 1] = string.format('%.0f', first + i) end
+    for i, id in ipairs(call('HMGET', ACTIVE, unpack(numbers))) do
+      local job = id and read(id)
+      if job and job[1] == 'active' and job[11] == '+' .. numbers[i] .. ':' .. node then
+        answer(id, job, numbers[i])
+      end
+    end
+  end
+end
+
+local last = limit > 0 and call('HGET', ACTIVE, 'last')
+if last and first <= tonumber(last) then
+  repeat_answer()
+elseif limit > 0 then
+  for i = 1, 10 do
+    if ready[i] > 0 then drain(tostring(10 - i)) end
+  end
+  for i = 1, #taken, SLICE do
+    call('HSET', ACTIVE, unpack(taken, i, math.min(i + SLICE - 1, #taken)))
+  end
+  if #taken > 0 then
+    call('HSET', ACTIVE, 'last', taken[#taken - 1])
+    count('active', #taken / 2)
+  end
+  flush()
+end
+
+if #reply - 1 < 4 * limit and left <= 0 then
+  call('SADD', P .. 'idle', node)
+else
+  call('SREM', P .. 'idle', node)
+  if left > 0 then ring_ready() end
+  -- Stopped among left-overs: come again.
+  if looked >= LOOKS and limit > 0 then call('PUBLISH', BELL .. node, '0 ' .. QUEUE) end
+end
+reply[1] = left
+return reply

@@ -1,0 +1,139 @@
+"""Every key in Redis.
+
+Of one queue; the hash tag puts all of them into one slot of a cluster. Times in ms.
+
+    {namespace:queue}:
+      job:ID       hash    the record, see below
+      body:ID      string  the wire, where it is longer than 64 bytes
+      result:ID    string  the result, where it is longer than 64 bytes
+      errors:ID    list    packed ErrorInfo, newest first, 20 at most
+      more:ID      hash    other fields of the record that are longer than 64 bytes
+      ready:9 … 0  list    ids, first in first out; an entry `ID NUL GENERATION` where the job left
+                           this list before without being fetched. An entry counts only if the
+                           record is pending with this priority and generation
+      scheduled    zset    ids by the time they fall due
+      retrying     zset    the same
+      expiring     zset    ids of idle jobs that expire, by the time they do
+      parked:KEY   zset    ids of waiting jobs, in the order in which they were parked
+      parked       hash    how many, by KEY
+      parking      zset    ids of waiting jobs by the time they fail
+      active:NODE  hash    ids by delivery number; `last`: the highest number delivered here
+      cancel:NODE  hash    ids by delivery number, of those marked for cancelling
+      holders      zset    nodes by the end of their lease; 0: lost, being emptied
+      leases       hash    the length of each node's lease
+      idle         set     nodes that wait for a bell
+      done         zset    ids of succeeded, cancelled and expired jobs by the time they may go
+      failed       zset    ids by the time they failed
+      stats        hash    jobs by state, pending ones by priority (p9 … p0); processed, failures
+      meta         hash    skew; last, since: beats; order: a counter; at:PRIORITY, scan: where sweep
+                           goes on
+
+    the record, `job:ID`; what is absent has its default, what is empty is in `more:ID`
+      s state   c created   p priority   w wire   k call   t eta   e expires   d deadline
+      n attempts   f failures   x crashes   l losses   u cancelling   y park key   q generation
+      o last delivery: a mark, its number, ":", its node; the mark is + until it is settled, then
+        the letter that the settle was answered
+      b started   z finished   i pid   g progress   r result   m reason   v watching mailboxes
+
+Of the namespace: a directory that can be made again from what is running, and no transition
+depends on it.
+
+    {namespace}:
+      queues       set     queues that ever had a job
+      nodes        hash    packed description of each node
+      seen         zset    nodes by the time they are forgotten
+      skew         string  how far the clock was moved
+
+Of a result backend without a broker here: `{namespace:queue}:kept:NUMBER:NODE:ID`, a string.
+
+Channels: `{namespace}:bell:NAME` for the mailbox NAME, `{namespace}:bell` for all of them. A bell
+is the number of its BellKind, the queue and, where there is one, the job's id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from taskrunner.errors import OptionError
+
+JOB = "job:"
+META = "meta"
+LAST_NUMBER = b"last"
+
+QUEUE_KEYS = frozenset(
+    {"scheduled", "retrying", "expiring", "parked", "parking", "holders", "leases", "idle"}
+    | {"done", "failed", "stats", META}
+)
+"""Keys of which a queue has one."""
+QUEUE_PREFIXES = frozenset(
+    {
+        JOB,
+        "body:",
+        "result:",
+        "errors:",
+        "more:",
+        "ready:",
+        "parked:",
+        "active:",
+        "cancel:",
+        "kept:",
+    }
+)
+"""Beginnings of keys of which it has many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The names of keys in one namespace. Raises OptionError for one that cannot be in a key."""
+
+    namespace: str
+
+    def __post_init__(self) -> None:
+        bad = [c for c in self.namespace if c in "{}" or c.isspace()]
+        if bad or not self.namespace:
+            raise OptionError(
+                f"namespace {self.namespace!r}: expected text without braces and spaces"
+            )
+
+    def of_queue(self, queue: str, rest: str) -> str:
+        """`{namespace:queue}:rest`."""
+        return f"{{{self.namespace}:{queue}}}:{rest}"
+
+    def meta(self, queue: str) -> str:
+        """The key that a queue's scripts are given; they make the others from it."""
+        return self.of_queue(queue, META)
+
+    def held_by(self, queue: str, node: str) -> str:
+        return self.of_queue(queue, f"active:{node}")
+
+    def kept_result(self, queue: str, job_id: str, node: str, number: int) -> str:
+        return self.of_queue(queue, f"kept:{number}:{node}:{job_id}")
+
+    @property
+    def queues(self) -> str:
+        return f"{{{self.namespace}}}:queues"
+
+    @property
+    def nodes(self) -> str:
+        return f"{{{self.namespace}}}:nodes"
+
+    @property
+    def seen(self) -> str:
+        return f"{{{self.namespace}}}:seen"
+
+    @property
+    def skew(self) -> str:
+        return f"{{{self.namespace}}}:skew"
+
+    @property
+    def everybody(self) -> str:
+        """The channel that every mailbox hears."""
+        return f"{{{self.namespace}}}:bell"
+
+    @property
+    def bell_prefix(self) -> str:
+        return f"{{{self.namespace}}}:bell:"
+
+    def mailbox(self, name: str) -> str:
+        """The channel of one mailbox."""
+        return self.bell_prefix + name

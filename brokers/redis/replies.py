@@ -1,0 +1,160 @@
+"""What scripts answer, as the types of `base`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final
+
+import msgpack
+
+from taskrunner.brokers.base import PRIORITIES, Delivery, JobRecord, NodeInfo, QueueStats
+from taskrunner.states import State
+
+Fields = Mapping[bytes, bytes]
+
+STATE_OF_LETTER: Final[Mapping[int, State | None]] = {
+    ord("S"): State.SUCCEEDED,
+    ord("F"): State.FAILED,
+    ord("R"): State.RETRYING,
+    ord("P"): State.PENDING,
+    ord("C"): State.CANCELLED,
+    ord("E"): State.EXPIRED,
+    ord("W"): State.WAITING,
+    ord("-"): None,
+}
+"""What settle.lua answers."""
+
+SEEN_LEASES: Final = 2
+"""Leases for which a silent node is still shown."""
+
+
+def pairs(flat: Sequence[Any]) -> dict[Any, Any]:
+    """A mapping from the flat form in which Redis answers one."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def deliveries(queue: str, node: str, flat: Sequence[Any]) -> Iterator[Delivery]:
+    """What fetch.lua answers: id, number, wire and more of each, flat, after one number."""
+    items = iter(flat)
+    next(items)
+    for job_id, number, wire, more in zip(items, items, items, items, strict=True):
+        if more is None:
+            yield Delivery(queue, job_id.decode(), node, number, wire, 0, 0, 0, 0, None, None)
+        else:
+            more += [None] * (6 - len(more))
+            attempts, failures, crashes, losses = (int(item or 0) for item in more[:4])
+            expires_in, deadline_in = (None if ms is None else ms / 1000 for ms in more[4:])
+            yield Delivery(
+                queue,
+                job_id.decode(),
+                node,
+                number,
+                wire,
+                attempts,
+                failures,
+                crashes,
+                losses,
+                expires_in,
+                deadline_in,
+            )
+
+
+def job_record(queue: str, job_id: str, found: Sequence[Any] | None) -> JobRecord | None:
+    """What get.lua answers for one job."""
+    if found is None:
+        return None
+    flat, wire, result, errors, long = found
+    job = pairs(flat)
+    job.update(pairs(long))
+    if b"w" not in job:
+        job[b"w"] = wire or b""
+    if result is not None:
+        job[b"r"] = result
+    node, number = _token(job.get(b"o"))
+    return JobRecord(
+        queue=queue,
+        id=job_id,
+        state=State(job[b"s"].decode()),
+        wire=job[b"w"],
+        priority=int(job.get(b"p", 5)),
+        attempts=_count(job, b"n"),
+        failures=_count(job, b"f"),
+        crashes=_count(job, b"x"),
+        losses=_count(job, b"l"),
+        created_at=_seconds(job, b"c") or 0.0,
+        eta=_seconds(job, b"t"),
+        started_at=_seconds(job, b"b"),
+        finished_at=_seconds(job, b"z"),
+        expires_at=_seconds(job, b"e"),
+        deadline=_seconds(job, b"d"),
+        node=node,
+        number=number,
+        pid=_count(job, b"i") if b"i" in job else None,
+        progress=job.get(b"g"),
+        result=job.get(b"r"),
+        errors=tuple(errors),
+        reason=_text(job, b"m"),
+        cancelling=b"u" in job,
+        park_key=_text(job, b"y"),
+    )
+
+
+def _count(job: Fields, name: bytes) -> int:
+    return int(job.get(name, 0))
+
+
+def _seconds(job: Fields, name: bytes) -> float | None:
+    found = job.get(name)
+    return int(found) / 1000 if found else None
+
+
+def _text(job: Fields, name: bytes) -> str | None:
+    found = job.get(name)
+    return None if found is None else found.decode()
+
+
+def _token(owner: bytes | None) -> tuple[str | None, int | None]:
+    if not owner:
+        return None, None
+    number, _, node = owner[1:].decode().partition(":")
+    return node, int(number)
+
+
+def queue_stats(queue: str, stats: Sequence[bytes], parked: Sequence[bytes]) -> QueueStats:
+    """The counters of one queue."""
+    found = {name.decode(): int(count) for name, count in pairs(stats).items()}
+    ready = {p: found[f"p{p}"] for p in PRIORITIES if found.get(f"p{p}")}
+    counts = {state: found.get(state.value, 0) for state in State}
+    counts[State.PENDING] = sum(ready.values())
+    return QueueStats(
+        queue=queue,
+        counts=counts,
+        pending_by_priority=ready,
+        parked={key.decode(): int(count) for key, count in pairs(parked).items()},
+        processed=found.get("processed", 0),
+        failed=found.get("failures", 0),
+    )
+
+
+_NODE_FIELDS: Final = tuple(f.name for f in fields(NodeInfo) if f.name != "seen_ago")
+
+
+def pack_node(node: NodeInfo) -> bytes:
+    return bytes(msgpack.packb({name: getattr(node, name) for name in _NODE_FIELDS}))
+
+
+def node_infos(answer: Sequence[Any]) -> Iterator[NodeInfo]:
+    """What nodes.lua answers. What a later version has written besides is left out, and a
+    description that cannot be read too."""
+    now = answer[0]
+    for forgotten_at, description in zip(answer[1::2], answer[2::2], strict=True):
+        try:
+            found = msgpack.unpackb(description)
+            known = {name: found[name] for name in _NODE_FIELDS if name in found}
+            known["queues"] = tuple(known.get("queues", ()))
+            lease_ms = 1000 * SEEN_LEASES * known["lease"]
+        except (ValueError, TypeError, KeyError):
+            continue
+        ago = (now - (float(forgotten_at) - lease_ms)) / 1000
+        yield NodeInfo(**known, seen_ago=max(0.0, ago))

@@ -1,0 +1,232 @@
+"""One typed method for each .lua file; each answers a Command, which `run` turns into its result.
+
+A script is called by the SHA1 of its text. A server that does not have it says NOSCRIPT (after a
+restart, a failover, a flush); then it is loaded and the command repeated: scripts may be.
+
+A file may ask for others in front of it (`-- include: _clock _move`). On Redis 7 and later its first
+line (`#!lua flags=…`) says that it may run in a full store. Redis 6.2 does not know such lines; there
+a script that has written once may go on writing, so one that must run in a full store begins by
+deleting a key that does not exist.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Final, Generic, TypeVar
+
+from redis.exceptions import NoScriptError, ResponseError
+
+from taskrunner.brokers.redis.connection import Reply, Talk
+from taskrunner.brokers.redis.keys import Keys
+
+T = TypeVar("T")
+
+_FOLDER: Final = resources.files("taskrunner.brokers.redis")
+_INCLUDE: Final = re.compile(r"^-- include: (.*)$", re.MULTILINE)
+_DRY_RUN: Final = "redis.call('DEL', KEYS[1] .. ':none')\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script's two texts, for servers that know `#!lua` lines and for those that do not."""
+
+    name: str
+    modern: bytes
+    plain: bytes
+
+    @classmethod
+    def read(cls, name: str) -> Script:
+        shebang, _, body = _text(name).partition("\n")
+        included = [_text(part) for line in _INCLUDE.findall(body) for part in line.split()]
+        text = _without_comments("\n".join([*included, body]))
+        start = _DRY_RUN if "allow-oom" in shebang else ""
+        return cls(name, f"{shebang}\n{text}".encode(), f"{start}{text}".encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Generic[T]):
+    """A call of a script, and how to read its reply."""
+
+    script: str
+    keys: tuple[str, ...]
+    arguments: tuple[Any, ...]
+    parse: Callable[[Reply], T]
+
+
+class Scripts:
+    """Every script, called in one namespace.
+
+    `queue` is a name, times are milliseconds, and what a reply means stands in the .lua file.
+    """
+
+    def __init__(self, keys: Keys, *, keep_ms: int) -> None:
+        self._keys = keys
+        self._keep_ms = keep_ms
+        self._queues: dict[str, tuple[tuple[str, ...], tuple[Any, ...]]] = {}
+        self._scripts = {name: Script.read(name) for name in NAMES}
+        self._modern = True
+        self._shas = self._digests()
+
+    @property
+    def queues_called(self) -> set[str]:
+        """Queues that any script was called for."""
+        return set(self._queues)
+
+    # -- calling
+
+    def run(self, commands: Sequence[Command[T]]) -> Talk[list[T | ResponseError]]:
+        """The results of commands in one round trip, two where scripts have to be loaded; an
+        error that a server answered stands in its command's place."""
+        replies = yield [self._request(command) for command in commands]
+        missing = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if missing:
+            yield from self._load({commands[i].script for i in missing})
+            again = yield [self._request(commands[i]) for i in missing]
+            for i, reply in zip(missing, again, strict=True):
+                replies[i] = reply
+        return [
+            reply if isinstance(reply, ResponseError) else command.parse(reply)
+            for command, reply in zip(commands, replies, strict=True)
+        ]
+
+    def _request(self, command: Command[Any]) -> tuple[Any, ...]:
+        keys = command.keys
+        return ("EVALSHA", self._shas[command.script], len(keys), *keys, *command.arguments)
+
+    def _load(self, names: Iterable[str]) -> Talk[None]:
+        replies = yield [("SCRIPT", "LOAD", self._body(name)) for name in names]
+        refused = [reply for reply in replies if isinstance(reply, ResponseError)]
+        if refused and self._modern and "compil" in str(refused[0]).lower():
+            self._modern = False  # a Redis older than 7
+            self._shas = self._digests()
+            yield from self._load(self._scripts)
+
+    def _body(self, name: str) -> bytes:
+        script = self._scripts[name]
+        return script.modern if self._modern else script.plain
+
+    def _digests(self) -> dict[str, str]:
+        return {
+            name: hashlib.sha1(self._body(name), usedforsecurity=False).hexdigest()
+            for name in self._scripts
+        }
+
+    # -- jobs
+
+    def enqueue(self, queue: str, rows: bytes) -> Command[list[int]]:
+        return self._of_queue("enqueue", queue, _same, rows)
+
+    def fetch(self, queue: str, *, node: str, first: int, limit: int) -> Command[list[Any] | int]:
+        return self._of_queue("fetch", queue, _same, node, first, limit)
+
+    def settle(self, queue: str, *, node: str, outcomes: bytes) -> Command[bytes]:
+        return self._of_queue("settle", queue, _same, node, outcomes)
+
+    def note(self, queue: str, *, node: str, notes: bytes) -> Command[list[int]]:
+        return self._of_queue("note", queue, _same, node, notes)
+
+    def unpark(self, queue: str, *, limit: int, park_keys: Sequence[str]) -> Command[int]:
+        return self._of_queue("unpark", queue, _same, limit, *park_keys)
+
+    def cancel(self, queue: str, ids: Sequence[str]) -> Command[list[int]]:
+        return self._of_queue("cancel", queue, _same, *ids)
+
+    def watch(self, queue: str, *, mailbox: str, ids: Sequence[str]) -> Command[list[int]]:
+        return self._of_queue("watch", queue, _same, mailbox, *ids)
+
+    def get(self, queue: str, ids: Sequence[str]) -> Command[list[list[Any] | None]]:
+        return self._of_queue("get", queue, _same, *ids)
+
+    # -- time
+
+    def due(self, queue: str, *, horizon_ms: float, limit: int) -> Command[list[float]]:
+        return self._of_queue("due", queue, _floats, horizon_ms, limit)
+
+    def promote(self, queue: str, *, limit: int) -> Command[int]:
+        return self._of_queue("promote", queue, _same, limit)
+
+    def set_skew(self, queue: str, *, ms: int) -> Command[int]:
+        return self._of_queue("set_skew", queue, _same, ms)
+
+    # -- nodes and upkeep
+
+    def join(self, queue: str, *, node: str, lease_ms: int) -> Command[int]:
+        return self._of_queue("join", queue, _same, node, lease_ms)
+
+    def beat(self, queue: str, *, node: str, lease_ms: int) -> Command[list[Any] | int]:
+        return self._of_queue("beat", queue, _same, node, lease_ms)
+
+    def leave(self, queue: str, *, node: str, limit: int) -> Command[bool]:
+        return self._of_queue("leave", queue, bool, node, limit)
+
+    def reap(self, queue: str, *, limit: int, dead: Sequence[str]) -> Command[int]:
+        return self._of_queue("reap", queue, _same, limit, *dead)
+
+    def sweep(
+        self, queue: str, *, limit: int, failed_keep_ms: int, failed_max: int
+    ) -> Command[int]:
+        return self._of_queue("sweep", queue, _same, limit, failed_keep_ms, failed_max)
+
+    # -- the directory
+
+    def register(self, queues: Sequence[str]) -> Command[int]:
+        keys = (self._keys.queues, self._keys.skew)
+        return Command("register", keys, (self._keys.everybody, *queues), _number)
+
+    def announce(
+        self, *, node: str, description: bytes, keep_ms: int, queues: Sequence[str]
+    ) -> Command[int]:
+        names = self._keys
+        keys = (names.queues, names.skew, names.nodes, names.seen)
+        arguments = (names.everybody, node, description, keep_ms, *queues)
+        return Command("announce", keys, arguments, _number)
+
+    def nodes(self) -> Command[list[Any]]:
+        keys = (self._keys.skew, self._keys.nodes, self._keys.seen)
+        return Command("nodes", keys, (), _same)
+
+    def _of_queue(
+        self, script: str, queue: str, parse: Callable[[Reply], T], *arguments: Any
+    ) -> Command[T]:
+        known = self._queues.get(queue)
+        if known is None:
+            known = (self._keys.meta(queue),), (self._keys.bell_prefix, queue, self._keep_ms)
+            self._queues[queue] = known
+        keys, common = known
+        return Command(script, keys, common + arguments, parse)
+
+
+def _text(name: str) -> str:
+    return (_FOLDER / f"{name}.lua").read_text("utf-8")
+
+
+def _without_comments(text: str) -> str:
+    """Less to send and to compile; only whole lines, since strings may hold two dashes."""
+    lines = (line for line in text.splitlines() if not line.lstrip().startswith("--"))
+    return "\n".join(line for line in lines if line.strip()) + "\n"
+
+
+def _same(reply: Reply) -> Any:
+    return reply
+
+
+def _number(reply: Reply) -> int:
+    return int(reply or 0)
+
+
+def _floats(reply: Reply) -> list[float]:
+    return [float(item) for item in reply]
+
+
+NAMES: Final = tuple(
+    sorted(
+        entry.name.removesuffix(".lua")
+        for entry in _FOLDER.iterdir()
+        if entry.name.endswith(".lua") and not entry.name.startswith("_")
+    )
+)
+"""Every script."""

@@ -1,0 +1,230 @@
+"""A private redis-server for tests.
+
+    with RedisServer() as server:
+        App(server.url)              # a TCP port of its own on the loopback address
+        App(server.unix_url)         # the same server on a unix socket
+        server.kill(); server.restart()
+
+It lives in a temporary folder, writes to nowhere else, and ends with the block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from taskrunner.testing.waiting import eventually
+
+PROGRAM: Final = "redis-server"
+_START_S: Final = 20.0
+_ATTEMPTS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Paths of PEM files with which a server speaks TLS, on its TCP port, and only TLS."""
+
+    cert: Path
+    key: Path
+    ca: Path
+
+
+class RedisServer:
+    """A redis-server process with an empty store.
+
+    `appendonly` keeps every write, with an fsync each; `maxmemory` is in bytes, with `noeviction`.
+    Raises FileNotFoundError where no redis-server is installed.
+    """
+
+    def __init__(
+        self,
+        *,
+        appendonly: bool = False,
+        password: str | None = None,
+        user: str | None = None,
+        maxmemory: int = 0,
+        tls: Tls | None = None,
+        extra: Sequence[str] = (),
+    ) -> None:
+        self.tls = tls
+        self.password = password
+        self.user = user
+        self.port = 0
+        self._options = _options(appendonly, password, user, maxmemory, extra)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.folder = Path(tempfile.mkdtemp(prefix="redis-"))
+
+    def __enter__(self) -> RedisServer:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """By TCP, database 0."""
+        if self.tls is not None:
+            return f"rediss://{self._login}localhost:{self.port}/0?ssl_ca_certs={self.tls.ca}"
+        return f"redis://{self._login}127.0.0.1:{self.port}/0"
+
+    @property
+    def unix_url(self) -> str:
+        """By unix socket, database 0."""
+        return f"unix://{self._login}{self.socket_path}?db=0"
+
+    @property
+    def socket_path(self) -> Path:
+        return self.folder / "redis.sock"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server does not run"
+        return self._process.pid
+
+    @property
+    def _login(self) -> str:
+        return f"{self.user or ''}:{self.password}@" if self.password else ""
+
+    def client(self, db: int = 0) -> Redis:
+        """A client of the redis library, for looking behind the scenes; close it."""
+        return Redis(
+            unix_socket_path=str(self.socket_path),
+            db=db,
+            username=self.user,
+            password=self.password,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        )
+
+    def start(self) -> None:
+        """Start it, or start it again on the same port with the data that it kept."""
+        if shutil.which(PROGRAM) is None:
+            raise FileNotFoundError(f"no {PROGRAM} on this machine: install it, or run `make test`")
+        for _ in range(1 if self.port else _ATTEMPTS):
+            port = self.port or _free_port()
+            self._process = self._spawn(port)
+            if self._answers():
+                self.port = port
+                return
+        raise RuntimeError(f"{PROGRAM} does not start:\n{self.log()}")
+
+    def stop(self) -> None:
+        """Let it end in good order; it saves what it keeps."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """As a crash would."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Stop it if it runs, and start it with the data that it kept."""
+        self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """End it and remove its folder."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def log(self) -> str:
+        path = self.folder / "redis.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def wait_for(self, condition: Callable[[Redis], object]) -> None:
+        """Wait until a condition on the server is true."""
+        with contextlib.closing(self.client()) as client:
+            eventually(lambda: condition(client))
+
+    def _spawn(self, port: int) -> subprocess.Popen[bytes]:
+        # The socket's path has about 100 bytes at most, so it is given from the folder.
+        ports = ["--port", str(port)]
+        if self.tls is not None:
+            ports = ["--port", "0", "--tls-port", str(port), "--tls-auth-clients", "no"]
+            ports += ["--tls-cert-file", str(self.tls.cert), "--tls-key-file", str(self.tls.key)]
+            ports += ["--tls-ca-cert-file", str(self.tls.ca)]
+        place = ["--bind", "127.0.0.1", "--unixsocket", "redis.sock", "--logfile", "redis.log"]
+        return subprocess.Popen(
+            [PROGRAM, "--dir", str(self.folder), *place, *ports, *self._options],
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            # Not in our session: a Ctrl-C of ours is not meant for it.
+            start_new_session=True,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+
+    def _answers(self) -> bool:
+        """Whether it has come up; False if it ended, as for a port that somebody else took."""
+        process = self._process
+        assert process is not None
+
+        def is_decided() -> bool:
+            return process.poll() is not None or self._pings()
+
+        eventually(is_decided, timeout=_START_S, message=f"{PROGRAM} starts")
+        return process.poll() is None
+
+    def _pings(self) -> bool:
+        with contextlib.closing(self.client()) as client:
+            try:
+                return bool(client.ping())
+            except (RedisError, OSError):
+                return False
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(how)
+            process.wait(timeout=_START_S)
+
+
+def _options(
+    appendonly: bool,
+    password: str | None,
+    user: str | None,
+    maxmemory: int,
+    extra: Sequence[str],
+) -> list[str]:
+    options = (
+        ["--save", ""] if not appendonly else ["--appendonly", "yes", "--appendfsync", "always"]
+    )
+    if password and user:
+        options += ["--user", f"{user} on >{password} ~* &* +@all", "--user", "default off"]
+    elif password:
+        options += ["--requirepass", password]
+    if maxmemory:
+        options += ["--maxmemory", str(maxmemory), "--maxmemory-policy", "noeviction"]
+    return [*options, *extra]
+
+
+def _free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
