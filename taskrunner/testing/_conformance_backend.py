@@ -17,7 +17,7 @@ MANY = 5000
 
 
 class BackendTests:
-    make_backend: ClassVar[Callable[[], ResultBackend]]
+    make_backend: ClassVar[Callable[..., ResultBackend]]
     """Answers an empty backend. A class attribute (a function that takes no `self`: use
     staticmethod), or else a fixture of this name that answers such a function."""
 

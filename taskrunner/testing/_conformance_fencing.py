@@ -109,7 +109,7 @@ class FencingTests(BrokerKit):
         assert store.settle(delivery, OutcomeKind.RETRY, delay=DELAY) is State.RETRYING
         assert store.state("a") is State.CANCELLED
 
-    def test_a_repeat_is_known_when_the_record_is_gone_already(self, store: Store) -> None:
+    def test_a_repeated_settle_is_known_when_the_record_is_gone_already(self, store: Store) -> None:
         delivery = store.run("a")
         assert store.settle(delivery, retention=0.0) is State.SUCCEEDED
         assert store.settle(delivery, retention=0.0) is State.SUCCEEDED

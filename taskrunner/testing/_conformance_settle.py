@@ -139,7 +139,7 @@ class SettleTests(BrokerKit):
         store.settle(delivery, OutcomeKind.RETRY)
         store.fetch_one()
         record = store.record("a")
-        assert record.started_at is record.pid is record.progress is None
+        assert (record.started_at, record.pid, record.progress) == (None, None, None)
 
     # -- batches
 

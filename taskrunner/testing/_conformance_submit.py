@@ -47,7 +47,8 @@ class SubmitTests(BrokerKit):
         assert (record.state, record.priority) == (State.PENDING, 7)
         assert (record.attempts, record.failures, record.crashes, record.losses) == (0, 0, 0, 0)
         assert before - 0.01 <= record.created_at <= store.broker.now() + 0.01
-        assert record.started_at is record.finished_at is record.node is record.eta is None
+        assert (record.node, record.number, record.eta) == (None, None, None)
+        assert (record.started_at, record.finished_at) == (None, None)
 
     @pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 255, 256, 70_000])
     def test_a_wire_comes_back_byte_for_byte(self, store: Store, size: int) -> None:
@@ -128,7 +129,7 @@ class SubmitTests(BrokerKit):
         record = store.record("a")
         assert (record.state, record.priority, record.attempts) == (State.PENDING, 2, 0)
         assert (record.errors, record.reason, record.node) == ((), None, None)
-        assert record.finished_at is record.result is None
+        assert (record.finished_at, record.result) == (None, None)
         store.check_counts()
         assert store.fetch_one().id == "a"
 
@@ -141,7 +142,7 @@ class SubmitTests(BrokerKit):
         assert store.stats().counts[State.PENDING] == 1
 
     @pytest.mark.parametrize("call", ["", "first"])
-    def test_a_repeat_is_known_when_the_record_is_gone_already(
+    def test_a_repeated_call_is_known_when_the_record_is_gone_already(
         self, store: Store, call: str
     ) -> None:
         delivery = store.run("a", call=call)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,7 @@ class UpkeepTests(BrokerKit):
 
     @pytest.mark.parametrize("state", ["SCHEDULED", "PENDING", "WAITING", "RETRYING"])
     def test_whatever_waits_expires(self, store: Store, state: str) -> None:
-        fields = {"expires_in": 10.0, "call": "first"}
+        fields: dict[str, Any] = {"expires_in": 10.0, "call": "first"}
         if state == "SCHEDULED":
             store.enqueue("a", delay=100.0, **fields)
         elif state == "PENDING":
