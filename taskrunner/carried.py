@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import inspect
 import sys
 import threading
@@ -48,6 +49,7 @@ class Carried:
         """a plain value, as a stranger writes it, to an instance"""
 
 
+@functools.lru_cache(maxsize=1024)
 def carried(kind: type) -> Carried | None:
     """How instances of `kind` travel, or None where it is not of a kind that does."""
     if issubclass(kind, enum.Enum):
@@ -175,9 +177,15 @@ def _field_hints(kind: type) -> Mapping[str, Any]:
 
 
 def _enum(kind: type[enum.Enum]) -> Carried:
+    def build(value: Any) -> Any:
+        try:
+            return kind(value)
+        except (ValueError, TypeError) as error:
+            raise ArgumentError(f"{qualified_name(kind)}: {error}") from error
+
     if issubclass(kind, enum.Flag):
         # A combination of flags has no name of its own that could be looked up.
-        return Carried(kind, take=lambda one: one.value, restore=kind, build=kind)
+        return Carried(kind, take=lambda one: one.value, restore=build, build=build)
 
     def restore(name: Any) -> Any:
         try:
@@ -186,7 +194,7 @@ def _enum(kind: type[enum.Enum]) -> Carried:
             known = nearest(str(name), kind.__members__)
             raise ArgumentError(f"{qualified_name(kind)} has no member {name!r}; {known}") from None
 
-    return Carried(kind, take=lambda one: one.name, restore=restore, build=kind)
+    return Carried(kind, take=lambda one: one.name, restore=restore, build=build)
 
 
 def _dataclass(kind: type) -> Carried:
@@ -282,8 +290,8 @@ def shaped(hint: Any, value: Any) -> Any:
     """
     kind = type(value)
     if isinstance(hint, type):
-        found = None if isinstance(value, hint) else carried(hint)
-        return value if found is None else found.build(value)
+        found = carried(hint)
+        return value if found is None or isinstance(value, hint) else found.build(value)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in _UNIONS:
         return _shaped_union(arguments, value)

@@ -35,6 +35,12 @@ def _clock_text(value: datetime | time) -> bytes:
                 f"use datetime.timezone or zoneinfo.ZoneInfo"
             )
         text += f"[{zone.key}]"
+    offset = value.utcoffset()
+    if offset is not None and offset.microseconds:
+        # Python writes such an offset and does not always read it again.
+        raise ArgumentError(
+            f"a {type(value).__name__} with an offset of {offset} cannot be carried"
+        )
     return (text + "[fold=1]" if value.fold else text).encode()
 
 
