@@ -21,6 +21,7 @@ from taskrunner.scheduler.heap import DueHeap
 LOOK_S = 2.5
 """How often the store is asked what falls due; the horizon of the heap is twice that."""
 KEEP_HOUSE_S = 5.0
+THOROUGH = 3
 DUE_LIMIT = 64
 PROMOTE_LIMIT = 500
 REAP_LIMIT = 500
@@ -67,6 +68,7 @@ class SchedulerService:
         self._condition = threading.Condition()
         self._stopping = False
         self._hurried = False
+        self._passes = 0
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -91,6 +93,7 @@ class SchedulerService:
         """Keep house now. Any thread."""
         with self._condition:
             self._next_house = self._clock.monotonic()
+            self._passes = 0
             self._hurried = True
             self._condition.notify_all()
 
@@ -144,9 +147,15 @@ class SchedulerService:
         self._look(queues)
 
     def _keep_house(self, queues: list[str]) -> None:
-        for chore in self._chores:
-            chore()
+        """Lost nodes at every pass; the rest at every third, since an idle node should be idle."""
+        self._passes += 1
+        thorough = self._passes % THOROUGH == 1
+        if thorough:
+            for chore in self._chores:
+                chore()
         self._reap(queues)
+        if not thorough:
+            return
         self._unpark(queues)
         for _ in range(SWEEPS_IN_A_ROW):
             if self._stopping or not self._broker.sweep(queues, SWEEP_LIMIT):

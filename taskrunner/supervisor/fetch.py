@@ -135,7 +135,7 @@ class FetchService:
         # Only now: until a fetch is answered it is repeated with the same numbers.
         self._unanswered = []
         self._first += sum(take.limit for take in plan)
-        self._planner.learn(plan, fetched.left)
+        self._planner.learn(plan, fetched)
         if fetched.deliveries:
             self._dispatcher.accept(fetched.deliveries)
 

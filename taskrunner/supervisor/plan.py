@@ -8,9 +8,10 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
-from taskrunner.brokers.base import Take
+from taskrunner.brokers.base import Fetched, Take
 
 
 class Planner:
@@ -43,10 +44,12 @@ class Planner:
         elif queue in self._weights:
             self._believed.add(queue)
 
-    def learn(self, plan: Sequence[Take], left: Mapping[str, int]) -> None:
-        """What a fetch answered: a queue with nothing left is not asked until something says so."""
+    def learn(self, plan: Sequence[Take], fetched: Fetched) -> None:
+        """What a fetch answered. A queue that gave less than its limit has listed this node as
+        idle: it is not asked again until a bell rings. One that gave its limit has not, and is."""
+        got = Counter(delivery.queue for delivery in fetched.deliveries)
         for take in plan:
-            if not left.get(take.queue, 0):
+            if got[take.queue] < take.limit and not fetched.left.get(take.queue, 0):
                 self._believed.discard(take.queue)
 
     @property

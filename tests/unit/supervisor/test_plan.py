@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from taskrunner.brokers.base import Take
+from taskrunner.brokers.base import Delivery, Fetched, Take
 from taskrunner.supervisor.plan import Planner
 
 
@@ -32,7 +32,7 @@ def test_single_job_fetches_come_out_in_proportion_too() -> None:
 def test_strict_asks_the_next_only_when_the_first_has_nothing() -> None:
     planner = Planner([("low", 1), ("high", 5)], strict=True)
     assert planner.plan(lambda _: 4) == [Take("high", 4)]
-    planner.learn([Take("high", 4)], {"high": 0})
+    planner.learn([Take("high", 4)], Fetched([], {"high": 0}))
     assert planner.plan(lambda _: 4) == [Take("low", 4)]
     planner.believe("high")
     assert planner.plan(lambda _: 4) == [Take("high", 4)]
@@ -40,7 +40,7 @@ def test_strict_asks_the_next_only_when_the_first_has_nothing() -> None:
 
 def test_an_empty_queue_is_not_asked_until_a_bell_rings() -> None:
     planner = Planner([("a", 1)], strict=False)
-    planner.learn([Take("a", 3)], {"a": 0})
+    planner.learn([Take("a", 3)], Fetched([], {"a": 0}))
     assert not planner.hopeful
     assert planner.plan(lambda _: 3) == []
     planner.believe("a")
@@ -56,3 +56,10 @@ def test_new_queues_are_served_once_each() -> None:
     planner = Planner([("a", 2)], strict=False)
     assert planner.add(["a", "b"]) == ["b"]
     assert planner.queues == ["a", "b"]
+
+
+def test_a_queue_that_gave_its_limit_has_not_listed_us_as_idle_and_is_asked_again() -> None:
+    planner = Planner([("a", 1)], strict=False)
+    delivery = Delivery("a", "id", "node", 1, b"", 0, 0, 0, 0, None, None)
+    planner.learn([Take("a", 1)], Fetched([delivery], {"a": 0}))
+    assert planner.plan(lambda _: 1) == [Take("a", 1)]
