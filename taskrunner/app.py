@@ -308,6 +308,11 @@ class App:
     # -- wiring
 
     @property
+    def settings(self) -> Mapping[str, Any]:
+        """The settings given in code, as they were given."""
+        return MappingProxyType(self._settings)
+
+    @property
     def config(self) -> Config:
         """The settings: those given in code over the environment over files. Raises ConfigError."""
         if self._config is None:

@@ -27,7 +27,7 @@ from taskrunner.events import Event, Events
 LOGGER: Final = logging.getLogger("taskrunner")
 
 _JOB_FIELDS: Final = ("job_id", "task", "queue", "attempt")
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _TASKS_REMEMBERED: Final = 1000
 
 
@@ -60,7 +60,11 @@ class TextFormatter(logging.Formatter):
         job = " ".join(str(getattr(record, name, "")) for name in ("task", "job_id")).strip()
         lines = [f"{text} [{job}]" if job else text]
         lines += [self.formatException(record.exc_info)] if record.exc_info else []
-        return f"{when} {record.levelname:<7} {_safe(chr(10).join(lines))}"
+        return f"{when} {record.levelname:<7} {_indented(lines)}"
+
+
+def _indented(lines: list[str]) -> str:
+    return printable("\n".join(lines)).replace("\n", "\n    ")
 
 
 class JsonFormatter(logging.Formatter):
@@ -90,9 +94,10 @@ def _hidden(value: Any) -> Any:
     return hide_passwords(value) if isinstance(value, str) else value
 
 
-def _safe(text: str) -> str:
-    escaped = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], hide_passwords(text))
-    return escaped.replace("\n", "\n    ")
+def printable(text: str) -> str:
+    """The text as it may be shown in a terminal or a log: control characters other than tab and
+    line feed escaped, what UTF-8 cannot carry too, passwords of URLs hidden."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], hide_passwords(text))
 
 
 _FORMATTERS: Final[Mapping[str, type[logging.Formatter]]] = {

@@ -1,0 +1,95 @@
+"""`check`: load everything, say where each setting comes from, start nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from taskrunner.app import App
+from taskrunner.cli.connect import broker_options, json_option, settle
+from taskrunner.cli.output import as_json, say, show_json, show_table
+from taskrunner.config import SETTING_NAMES, Config
+from taskrunner.task import DEFAULT_QUEUE
+
+
+@click.command()
+@click.argument("app", metavar="APP")
+@broker_options
+@click.option("--ping", is_flag=True, help="Ask the broker and the result backend for an answer.")
+@json_option
+def check(
+    app: str, broker: str | None, namespace: str | None, ping: bool, wants_json: bool
+) -> None:
+    """Load APP and its settings; print each with where it comes from, and the tasks. Starts nothing.
+
+    Without --ping nothing is connected to either.
+    """
+    found = settle(app, {"broker": broker, "namespace": namespace})
+    try:
+        if ping:
+            _ping(found)
+        if wants_json:
+            show_json(_as_map(found, ping))
+        else:
+            _show(found, ping)
+    finally:
+        found.close()
+
+
+def _ping(app: App) -> None:
+    """Raises BrokerUnavailable where one does not answer."""
+    app.broker.ping()
+    if app.backend is not None:
+        app.backend.ping()
+
+
+def _as_map(app: App, answered: bool) -> dict[str, Any]:
+    config = app.config
+    return {
+        "settings": {
+            name: {"value": config.shown(name), "source": config.source(name)}
+            for name in SETTING_NAMES
+        },
+        "tasks": {
+            name: {"queue": _queue(app, name), "async": task.is_async}
+            for name, task in sorted(app.tasks.items())
+        },
+        # Not asked is not the same as not there.
+        "broker_answers": True if answered else None,
+    }
+
+
+def _queue(app: App, task: str) -> str:
+    return app.tasks[task].declared.queue or DEFAULT_QUEUE
+
+
+def _show(app: App, answered: bool) -> None:
+    config = app.config
+    rows = [(name, _in_words(config, name), config.source(name)) for name in SETTING_NAMES]
+    show_table(("setting", "value", "from"), rows)
+    say("")
+    if app.tasks:
+        tasks = [(name, _queue(app, name)) for name in sorted(app.tasks)]
+        show_table(("task", "queue"), tasks)
+    else:
+        say("no tasks are declared")
+    if answered:
+        say(f"\nthe broker {config.shown('broker')} answers")
+
+
+_NONE_MEANS = {
+    "backend": "the broker keeps results",
+    "queues": "every queue",
+    "prefetch": "auto",
+    "timeout_s": "none",
+}
+
+
+def _in_words(config: Config, name: str) -> str:
+    value = config.shown(name)
+    if value is None:
+        return _NONE_MEANS[name]
+    if name == "queues":
+        return ",".join(f"{queue}={weight}" for queue, weight in value)
+    return value if isinstance(value, str) else as_json(value)

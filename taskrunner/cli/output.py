@@ -1,0 +1,132 @@
+"""How results are shown: tables in a terminal, aligned columns elsewhere, JSON where asked.
+
+Whatever comes from a job or a broker is printed with control characters escaped and passwords
+hidden.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime, timedelta
+from enum import Enum
+from typing import Any
+
+import click
+
+from taskrunner.log import printable
+
+
+def say(text: str) -> None:
+    """A line of the answer, on standard output."""
+    click.echo(printable(text))
+
+
+def complain(text: str) -> None:
+    """A line about the answer, on standard error."""
+    click.echo(printable(text), err=True)
+
+
+def show_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    click.echo(json.dumps(plain(value), indent=2, ensure_ascii=not _speaks_unicode()))
+
+
+def as_json(value: Any) -> str:
+    """A value as JSON on one line, for people."""
+    return json.dumps(plain(value), ensure_ascii=False)
+
+
+def _speaks_unicode() -> bool:
+    return (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can carry it. Durations become seconds, moments ISO 8601, bytes base 64;
+    what JSON has no word for becomes text."""
+    match value:
+        case None | bool() | int() | float():
+            return value.value if isinstance(value, Enum) else value
+        case str():
+            return str(value)
+        case datetime():
+            return value.isoformat()
+        case date():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case bytes() | bytearray():
+            return base64.b64encode(value).decode("ascii")
+        case _:
+            return _plain_container(value)
+
+
+def _plain_container(value: Any) -> Any:
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return plain(value._asdict())
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((plain(item) for item in value), key=repr)
+    return str(value)
+
+
+def local(moment: datetime | None) -> str:
+    """A moment by the clock on the wall here; empty for None."""
+    return "" if moment is None else moment.astimezone().isoformat(timespec="milliseconds")
+
+
+def show_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table on standard output. Numbers stand to the right."""
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    right = [
+        bool(rows) and all(isinstance(row[i], int) for row in rows) for i in range(len(headings))
+    ]
+    if sys.stdout.isatty():
+        _show_rich(headings, cells, right)
+        return
+    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    for row in [list(headings), *cells]:
+        parts = [
+            cell.rjust(width) if is_right else cell.ljust(width)
+            for cell, width, is_right in zip(row, widths, right, strict=True)
+        ]
+        click.echo("  ".join(parts).rstrip())
+
+
+def _show_rich(
+    headings: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool]
+) -> None:
+    # Rich takes a tenth of a second to import, and only a terminal has a use for it.
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading, is_right in zip(headings, right, strict=True):
+        table.add_column(heading, justify="right" if is_right else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def show_facts(facts: Sequence[tuple[str, object]]) -> None:
+    """Names and values, one pair a line, without those that are None or empty."""
+    known = [(name, str(value)) for name, value in facts if value not in (None, "")]
+    width = max((len(name) for name, _ in known), default=0)
+    for name, value in known:
+        label = click.style(name.ljust(width), bold=True) if _wants_colour() else name.ljust(width)
+        click.echo(f"{label}  {printable(value)}")
+
+
+def _wants_colour() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

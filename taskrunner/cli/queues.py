@@ -1,0 +1,48 @@
+"""`queues`: how many jobs are in which state, by queue."""
+
+from __future__ import annotations
+
+import click
+
+from taskrunner.brokers.base import QueueStats
+from taskrunner.cli.connect import app_option, broker_options, connected, json_option
+from taskrunner.cli.output import complain, show_json, show_table
+from taskrunner.options import validate_queue_name
+from taskrunner.states import State
+
+
+@click.command()
+@click.option("--queue", metavar="NAME", help="Only this one.")
+@app_option
+@broker_options
+@json_option
+def queues(
+    queue: str | None,
+    target: str | None,
+    broker: str | None,
+    namespace: str | None,
+    wants_json: bool,
+) -> None:
+    """Show the queues of a namespace and how many jobs each has in every state."""
+    with connected(target, broker=broker, namespace=namespace) as app:
+        names = app.broker.queues() if queue is None else [validate_queue_name(queue, "--queue")]
+        found = app.broker.stats(names)
+        where = app.config.namespace
+    if wants_json:
+        show_json([_as_map(stats) for stats in found])
+    elif not found:
+        complain(f"there are no queues in the namespace {where}")
+    else:
+        rows = [[stats.queue, *(stats.counts.get(state, 0) for state in State)] for stats in found]
+        show_table(["queue", *State], rows)
+
+
+def _as_map(stats: QueueStats) -> dict[str, object]:
+    return {
+        "queue": stats.queue,
+        "counts": {str(state): stats.counts.get(state, 0) for state in State},
+        "pending_by_priority": stats.pending_by_priority,
+        "parked": stats.parked,
+        "processed": stats.processed,
+        "failed": stats.failed,
+    }

@@ -1,0 +1,74 @@
+"""`run`: the supervisor of an application, until it is told to stop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from taskrunner import log
+from taskrunner.app import App
+from taskrunner.cli.connect import broker_options, settle
+from taskrunner.events import Events
+
+# Each option is a setting, and its text is judged with all other settings, so that all mistakes
+# are reported together.
+_LIMITS = (
+    ("--shutdown-timeout", "shutdown_timeout_s", "Seconds that running jobs may take to finish."),
+    ("--grace", "grace_s", "Seconds between asking a job to stop and killing its process."),
+    ("--lease", "lease_s", "Seconds without a sign of life until others take this node's jobs."),
+)
+
+
+def _limit_options(command: Any) -> Any:
+    for flag, name, text in reversed(_LIMITS):
+        command = click.option(flag, name, metavar="SECONDS", help=text)(command)
+    return command
+
+
+@click.command()
+@click.argument("app", metavar="APP")
+@click.option(
+    "--queues",
+    metavar="NAMES",
+    help="Queues to serve with their weights: critical=6,default=3,low=1. [default: every queue]",
+)
+@click.option("--strict", is_flag=True, help="Drain queues by weight instead of sharing by it.")
+@click.option("--processes", metavar="N", help="Worker processes. [default: one for each CPU]")
+@click.option("--concurrency", metavar="N", help="Jobs at once in each process. [default: 1]")
+@click.option(
+    "--prefetch", metavar="auto|N", help="Jobs given to a process ahead of time. [default: auto]"
+)
+@broker_options
+@_limit_options
+@click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
+@click.option("--log-format", metavar="FORMAT", help="text or json.")
+def run(app: str, strict: bool, **arguments: str | None) -> None:
+    """Run the jobs of APP, which is MODULE:ATTRIBUTE, found from the current folder.
+
+    TERM or Ctrl-C stops it: it takes no more jobs and lets the running ones finish; a second one
+    skips the waiting. What is not finished goes back to its queue.
+    """
+    from taskrunner.supervisor.supervisor import run as supervise
+
+    found = settle(app, {**arguments, "strict": strict or None})
+    config = found.config
+    is_shared = found.broker.capabilities.shared
+    found.close()
+    restore = log.configure(config.log_level, config.log_format)
+    events = Events()
+    log.EventLog(events)
+    try:
+        if not is_shared:
+            log.LOGGER.warning("%s", _means(found))
+        supervise(app, config, events)
+    finally:
+        restore()
+
+
+def _means(app: App) -> str:
+    return (
+        f"the broker is {app.config.shown('broker')}: it lives in this process, so only jobs that"
+        " are submitted from inside its own tasks can run, and nothing outlives it; for jobs from"
+        " elsewhere use one that is shared, such as redis://localhost:6379/0"
+    )
