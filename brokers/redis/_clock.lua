@@ -11,3 +11,5 @@ local time = call('TIME')
 -- Milliseconds; `now` has a fraction, so that what happens in order sorts in order.
 local now = time[1] * 1000 + time[2] / 1000 + (meta[1] or 0)
 local ms = floor(now)
+-- Redis turns a number into text slowly: where one is written often, it is done once.
+local MS = string.format('%.0f', ms)

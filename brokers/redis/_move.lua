@@ -9,6 +9,13 @@ local function count(name, by)
   counts[name] = (counts[name] or 0) + by
 end
 
+-- A job's short record by the names of its fields; empty where there is none.
+local function read(id)
+  local job, flat = {}, call('HGETALL', P .. 'job:' .. id)
+  for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
+  return job
+end
+
 -- A value of any length: a long one goes to `more:ID`, and an empty one stands for it.
 local function put(id, field, value)
   if #value > LONGEST then
@@ -98,17 +105,17 @@ local function unpark(id, key)
 end
 
 -- Take an idle job out of the index that owns it. Its entry in a ready list stays, disowned.
-local function leave(id, state, priority, expires, park_key)
-  if state == 'pending' then
-    count('p' .. (priority or '5'), -1)
-    call('HINCRBY', P .. 'job:' .. id, 'q', 1)
-  elseif state == 'waiting' then
-    unpark(id, park_key)
+local function leave(id, job)
+  if job.s == 'pending' then
+    count('p' .. (job.p or '5'), -1)
+    job.q = call('HINCRBY', P .. 'job:' .. id, 'q', 1)
+  elseif job.s == 'waiting' then
+    unpark(id, job.y)
   else
-    call('ZREM', P .. state, id)
-    count(state, -1)
+    call('ZREM', P .. job.s, id)
+    count(job.s, -1)
   end
-  if expires then call('ZREM', P .. 'expiring', id) end
+  if job.e then call('ZREM', P .. 'expiring', id) end
 end
 
 -- Tell those who watch the job that it is finished.
@@ -125,7 +132,7 @@ local function finish(id, state, watchers, keep, reason)
   else
     call('ZADD', P .. 'done', now + keep, id)
   end
-  call('HSET', P .. 'job:' .. id, 's', state, 'z', ms)
+  call('HSET', P .. 'job:' .. id, 's', state, 'z', MS)
   if reason then put(id, 'm', reason) end
   count(state, 1)
   if watchers then tell(id, watchers) end

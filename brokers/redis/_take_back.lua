@@ -5,18 +5,18 @@
 -- False where the token no longer holds the job.
 local function take_one(id, number, node, loss)
   local key = P .. 'job:' .. id
-  local job = call('HMGET', key, 's', 'o', 'p', 'q', 'e', 'u', 'v')
-  if job[1] ~= 'active' or job[2] ~= '+' .. number .. ':' .. node then return false end
+  local job = read(id)
+  if job.s ~= 'active' or job.o ~= '+' .. number .. ':' .. node then return false end
   count('active', -1)
   if loss > 0 then call('HINCRBY', key, 'l', loss) end
-  if job[6] then
+  if job.u then
     call('HDEL', P .. 'cancel:' .. node, number)
-    finish(id, 'cancelled', job[7], KEEP)
+    finish(id, 'cancelled', job.v, KEEP)
     return true
   end
   call('HSET', key, 's', 'pending')
-  if job[5] then call('ZADD', P .. 'expiring', job[5], id) end
-  push(heads, id, job[3] or '5', job[4])
+  if job.e then call('ZADD', P .. 'expiring', job.e, id) end
+  push(heads, id, job.p or '5', job.q)
   return true
 end
 

@@ -8,17 +8,17 @@ local IDLE = { scheduled = true, pending = true, waiting = true, retrying = true
 local answers = {}
 
 local function cancel(id)
-  local job = call('HMGET', P .. 'job:' .. id, 's', 'o', 'p', 'e', 'y', 'v')
-  local state = job[1]
+  local job = read(id)
+  local state = job.s
   if not state or state == 'gone' then return -1 end
   if state == 'cancelled' then return 1 end
   if IDLE[state] then
-    leave(id, state, job[3], job[4], job[5])
-    finish(id, 'cancelled', job[6], KEEP)
+    leave(id, job)
+    finish(id, 'cancelled', job.v, KEEP)
     return 1
   end
   if state ~= 'active' then return 0 end
-  local number, node = string.match(job[2], '^.(%d+):(.*)$')
+  local number, node = string.match(job.o, '^.(%d+):(.*)$')
   call('HSET', P .. 'job:' .. id, 'u', 1)
   call('HSET', P .. 'cancel:' .. node, number, id)
   call('PUBLISH', BELL .. node, '2 ' .. QUEUE .. ' ' .. id)

@@ -26,7 +26,7 @@ end
 local function store(row, generation)
   local id, wire = row[1], row[2]
   local state, due = 'pending', nil
-  local fields = { 'c', ms }
+  local fields = { 'c', MS }
   if #row > 2 then
     due = options(row, fields)
     if due and due > now then state = 'scheduled' end

@@ -23,27 +23,24 @@ for i = 1, 10 do
   left = left + ready[i]
 end
 
-local function read(id)
-  return call('HMGET', P .. 'job:' .. id, 's', 'p', 'q', 'w', 'e', 'd', 'n', 'f', 'x', 'l', 'o')
-end
-
 local function answer(id, job, number)
   local more = false
-  if job[5] or job[6] or job[7] or job[8] or job[9] or job[10] then
-    more = { job[7], job[8], job[9], job[10], job[5] and job[5] - ms, job[6] and job[6] - ms }
+  if job.e or job.d or job.n or job.f or job.x or job.l then
+    more = { job.n or false, job.f or false, job.x or false, job.l or false,
+      job.e and job.e - ms or false, job.d and job.d - ms or false }
   end
   local at = #reply
   reply[at + 1] = id
   reply[at + 2] = tonumber(number)
-  reply[at + 3] = job[4] or call('GET', P .. 'body:' .. id) or ''
+  reply[at + 3] = job.w or call('GET', P .. 'body:' .. id) or ''
   reply[at + 4] = more
 end
 
 local function deliver(id, job)
   local number = string.format('%.0f', first + #taken / 2)
   call('HSET', P .. 'job:' .. id, 's', 'active', 'o', '+' .. number .. ':' .. node)
-  if job[5] then call('ZREM', P .. 'expiring', id) end
-  if job[11] then call('HDEL', P .. 'job:' .. id, 'b', 'i', 'g') end -- of an earlier delivery
+  if job.e then call('ZREM', P .. 'expiring', id) end
+  if job.o then call('HDEL', P .. 'job:' .. id, 'b', 'i', 'g') end -- of an earlier delivery
   taken[#taken + 1] = number
   taken[#taken + 1] = id
   answer(id, job, number)
@@ -52,25 +49,25 @@ end
 -- A ready job that is too late. True: it has been settled.
 local function settle_late(id, job)
   local state, reason
-  if job[5] and tonumber(job[5]) <= now then
+  if job.e and tonumber(job.e) <= now then
     state = 'expired'
-  elseif job[6] and tonumber(job[6]) <= now then
+  elseif job.d and tonumber(job.d) <= now then
     state, reason = 'failed', 'deadline'
   else
     return false
   end
-  if job[5] then call('ZREM', P .. 'expiring', id) end
-  finish(id, state, call('HGET', P .. 'job:' .. id, 'v'), KEEP, reason)
+  if job.e then call('ZREM', P .. 'expiring', id) end
+  finish(id, state, job.v, KEEP, reason)
   return true
 end
 
 -- One entry of a ready list; it counts only if the job says that it is its own.
 local function take(entry, priority)
-  local id, generation = entry, false
+  local id, generation = entry, nil
   local mark = string.find(entry, '\0', 1, true)
   if mark then id, generation = string.sub(entry, 1, mark - 1), string.sub(entry, mark + 1) end
   local job = read(id)
-  if job[1] ~= 'pending' or (job[2] or '5') ~= priority or job[3] ~= generation then return end
+  if job.s ~= 'pending' or (job.p or '5') ~= priority or job.q ~= generation then return end
   if admit(id) then
     count('p' .. priority, -1)
     left = left - 1
@@ -94,7 +91,7 @@ local function repeat_answer()
     for i = from, math.min(from + SLICE, limit) - 1 do numbers[#numbers + 1] = string.format('%.0f', first + i) end
     for i, id in ipairs(call('HMGET', ACTIVE, unpack(numbers))) do
       local job = id and read(id)
-      if job and job[1] == 'active' and job[11] == '+' .. numbers[i] .. ':' .. node then
+      if job and job.s == 'active' and job.o == '+' .. numbers[i] .. ':' .. node then
         answer(id, job, numbers[i])
       end
     end

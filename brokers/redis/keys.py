@@ -44,7 +44,8 @@ depends on it.
       seen         zset    nodes by the time they are forgotten
       skew         string  how far the clock was moved
 
-Of a result backend without a broker here: `{namespace:queue}:kept:NUMBER:NODE:ID`, a string.
+Of a result backend without a broker here: `{namespace:queue}:kept:NUMBER:LENGTH:NODE:ID`,
+a string; LENGTH is that of NODE, so that no two deliveries share a key.
 
 Channels: `{namespace}:bell:NAME` for the mailbox NAME, `{namespace}:bell` for all of them. A bell
 is the number of its BellKind, the queue and, where there is one, the job's id.
@@ -89,10 +90,10 @@ class Keys:
     namespace: str
 
     def __post_init__(self) -> None:
-        bad = [c for c in self.namespace if c in "{}" or c.isspace()]
+        bad = [c for c in self.namespace if c in "{}:" or c.isspace()]
         if bad or not self.namespace:
             raise OptionError(
-                f"namespace {self.namespace!r}: expected text without braces and spaces"
+                f"namespace {self.namespace!r}: expected text without colons, braces and spaces"
             )
 
     def of_queue(self, queue: str, rest: str) -> str:
@@ -107,7 +108,7 @@ class Keys:
         return self.of_queue(queue, f"active:{node}")
 
     def kept_result(self, queue: str, job_id: str, node: str, number: int) -> str:
-        return self.of_queue(queue, f"kept:{number}:{node}:{job_id}")
+        return self.of_queue(queue, f"kept:{number}:{len(node)}:{node}:{job_id}")
 
     @property
     def queues(self) -> str:

@@ -10,36 +10,10 @@ local node = ARGV[4]
 local SUCCEEDED, FAILED, RETRY, RELEASED, CANCELLED, EXPIRED, PARKED = 0, 1, 2, 3, 4, 5, 6
 local ERRORS_KEPT = 20
 local freed, done, retrying = {}, {}, {}
+local known_retention, known_time
 
-local function succeed(id, key, token, row, job, attempts)
-  count('processed', 1)
-  if job[4] then tell(id, job[4]) end
-  if job[10] then call('HDEL', key, 'm') end
-  local began = job[9] or row[5] and floor(now - row[6] * 1000) or ''
-  local result = row[7] or false
-  if result and #result > LONGEST then
-    call('SET', P .. 'result:' .. id, result)
-    result = ''
-  end
-  if result then
-    call('HSET', key, 's', 'succeeded', 'o', 'S' .. token, 'z', ms, 'n', attempts, 'b', began, 'r', result)
-  else
-    call('HSET', key, 's', 'succeeded', 'o', 'S' .. token, 'z', ms, 'n', attempts, 'b', began)
-  end
-  count('succeeded', 1)
-  if row[8] <= 0 then
-    bury(id, 'succeeded')
-  else
-    done[#done + 1] = now + row[8] * 1000
-    done[#done + 1] = id
-  end
-  return 'S'
-end
-
--- What the run leaves in the record, wherever the job goes.
-local function write_down(id, key, row, job, attempts)
-  if attempts > 0 then call('HSET', key, 'n', attempts) end
-  if row[5] and not job[9] then call('HSET', key, 'b', floor(now - row[6] * 1000)) end
+-- What a run leaves in the record besides its times, wherever the job goes.
+local function write_down(id, key, row, job)
   if row[9] then
     call('LPUSH', P .. 'errors:' .. id, row[9])
     call('LTRIM', P .. 'errors:' .. id, 0, ERRORS_KEPT - 1)
@@ -48,9 +22,46 @@ local function write_down(id, key, row, job, attempts)
   if row[12] == 2 then call('HINCRBY', key, 'x', 1) end
   if row[10] then
     put(id, 'm', row[10])
-  elseif job[10] then
+  elseif job.m then
     call('HDEL', key, 'm')
   end
+end
+
+local function to_text(moment)
+  return string.format('%.0f', moment)
+end
+
+-- Most rows of a batch have the same retention.
+local function time_to_go(retention)
+  if retention ~= known_retention then
+    known_retention, known_time = retention, tostring(now + retention * 1000)
+  end
+  return known_time
+end
+
+local function succeed(id, key, token, row, job, attempts)
+  count('processed', 1)
+  count('succeeded', 1)
+  local began = job.b or row[5] and (row[6] == 0 and MS or to_text(now - row[6] * 1000)) or ''
+  local result = row[7]
+  if result and #result > LONGEST then
+    call('SET', P .. 'result:' .. id, result)
+    result = ''
+  end
+  if result then
+    call('HSET', key, 's', 'succeeded', 'o', 'S' .. token, 'z', MS, 'b', began, 'n', attempts, 'r', result)
+  else
+    call('HSET', key, 's', 'succeeded', 'o', 'S' .. token, 'z', MS, 'b', began, 'n', attempts)
+  end
+  if row[9] or row[10] or row[12] ~= 0 or job.m then write_down(id, key, row, job) end
+  if job.v then tell(id, job.v) end
+  if row[8] > 0 then
+    done[#done + 1] = time_to_go(row[8])
+    done[#done + 1] = id
+  else
+    bury(id, 'succeeded')
+  end
+  return 'S'
 end
 
 local function park(id, key, row)
@@ -66,7 +77,7 @@ end
 
 -- Back among the idle jobs.
 local function go_on(id, key, kind, row, job)
-  if job[8] then call('ZADD', P .. 'expiring', job[8], id) end
+  if job.e then call('ZADD', P .. 'expiring', job.e, id) end
   if kind == PARKED then return park(id, key, row) end
   if kind == RETRY and row[11] > 0 then
     local due = now + row[11] * 1000
@@ -76,57 +87,52 @@ local function go_on(id, key, kind, row, job)
     return 'R'
   end
   call('HSET', key, 's', 'pending')
-  push(heads, id, job[6] or '5', job[7])
+  push(heads, id, job.p or '5', job.q)
   return 'P'
 end
 
 local function stop(id, kind, row, job)
   if kind == FAILED then
     count('failures', 1)
-    finish(id, 'failed', job[4], 0)
+    finish(id, 'failed', job.v, 0)
     return 'F'
   end
-  finish(id, kind == EXPIRED and 'expired' or 'cancelled', job[4], row[8] * 1000)
+  finish(id, kind == EXPIRED and 'expired' or 'cancelled', job.v, row[8] * 1000)
   return kind == EXPIRED and 'E' or 'C'
-end
-
--- The job leaves its node. One that had been taken back leaves an entry in a ready list behind.
-local function withdraw(id, key, job)
-  if job[1] == 'active' then
-    count('active', -1)
-  else
-    leave(id, 'pending', job[6], job[8])
-    job[7] = call('HGET', key, 'q')
-  end
 end
 
 -- The token of the last delivery, not settled yet: what becomes of the job, as a letter.
 local function settle(id, key, token, row, job)
-  local kind = job[3] and CANCELLED or row[4]
-  local attempts = (job[5] or 0) + (row[5] and 1 or 0)
-  if kind ~= SUCCEEDED then write_down(id, key, row, job, attempts) end
-  if job[1] == 'pending' and (kind == RELEASED or kind == RETRY and row[11] <= 0) then
-    return 'P' -- it was taken back, and waits where it should
+  local kind = job.u and CANCELLED or row[4]
+  local attempts = (job.n or 0) + (row[5] and 1 or 0)
+  if kind ~= SUCCEEDED then
+    write_down(id, key, row, job)
+    if row[5] then call('HSET', key, 'n', attempts, 'b', job.b or to_text(now - row[6] * 1000)) end
   end
-  withdraw(id, key, job)
+  if job.s == 'active' then
+    count('active', -1)
+  elseif kind == RELEASED or kind == RETRY and row[11] <= 0 then
+    return 'P' -- it was taken back, and waits where it should
+  else
+    leave(id, job)
+  end
   if kind == SUCCEEDED then return succeed(id, key, token, row, job, attempts) end
   if kind == RETRY or kind == RELEASED or kind == PARKED then return go_on(id, key, kind, row, job) end
   return stop(id, kind, row, job)
 end
 
 local function answer(row)
-  local id, number = row[2], string.format('%.0f', row[3])
-  local key, token = P .. 'job:' .. id, number .. ':' .. node
-  local job = call('HMGET', key, 's', 'o', 'u', 'v', 'n', 'p', 'q', 'e', 'b', 'm')
-  local owner = job[2]
+  local id, number = row[2], to_text(row[3])
+  local key, token, job = P .. 'job:' .. id, number .. ':' .. node, read(id)
+  local owner = job.o
   if not owner or string.sub(owner, 2) ~= token then return '-' end
   local mark = string.sub(owner, 1, 1)
   if mark ~= '+' then -- settled before
-    return job[1] == 'gone' and is_gone('gone', call('HGET', key, 'z')) and '-' or mark
+    return is_gone(job.s, job.z) and '-' or mark
   end
-  if job[1] ~= 'active' and job[1] ~= 'pending' then return '-' end
+  if job.s ~= 'active' and job.s ~= 'pending' then return '-' end
   freed[#freed + 1] = number
-  if job[3] then call('HDEL', P .. 'cancel:' .. node, number) end
+  if job.u then call('HDEL', P .. 'cancel:' .. node, number) end
   local letter = settle(id, key, token, row, job)
   if letter ~= 'S' then call('HSET', key, 'o', letter .. token) end
   release(id)

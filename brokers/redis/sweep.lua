@@ -1,13 +1,19 @@
 #!lua flags=allow-oom
 -- One slice of housekeeping.
 -- KEYS[1]  meta
--- ARGV[4]  how many things of each kind at most
+-- ARGV[4]  how many things at most
 -- ARGV[5]  ms for which failed jobs are kept
 -- ARGV[6]  how many failed jobs are kept
 -- Returns  how many things were done or looked at in vain; 0: all clean
 -- include: _clock _move _take_back
 local FINISHED = { succeeded = true, failed = true, cancelled = true, expired = true }
+local IDLE = { scheduled = true, pending = true, waiting = true, retrying = true }
 local limit, work = tonumber(ARGV[4]), 0
+
+-- How many more things this slice may do.
+local function room()
+  return math.max(0, limit - work)
+end
 
 local function remove_all(ids)
   for _, id in ipairs(ids) do
@@ -23,20 +29,23 @@ local function remove_all(ids)
 end
 
 local function remove_old()
-  remove_all(call('ZRANGEBYSCORE', P .. 'done', '-inf', now, 'LIMIT', 0, limit))
-  remove_all(call('ZRANGEBYSCORE', P .. 'failed', '-inf', now - ARGV[5], 'LIMIT', 0, limit))
+  remove_all(call('ZRANGEBYSCORE', P .. 'done', '-inf', now, 'LIMIT', 0, room()))
+  remove_all(call('ZRANGEBYSCORE', P .. 'failed', '-inf', now - ARGV[5], 'LIMIT', 0, room()))
   local surplus = call('ZCARD', P .. 'failed') - ARGV[6]
-  if surplus > 0 then remove_all(call('ZRANGE', P .. 'failed', 0, math.min(surplus, limit) - 1)) end
+  local most = math.min(surplus, room())
+  if most > 0 then remove_all(call('ZRANGE', P .. 'failed', 0, most - 1)) end
 end
 
 -- Waiting jobs whose time is up: `expiring` holds every idle one that has an end, `parking` every
 -- parked one.
 local function end_late(set, state)
-  for _, id in ipairs(call('ZRANGEBYSCORE', P .. set, '-inf', now, 'LIMIT', 0, limit)) do
-    local job = call('HMGET', P .. 'job:' .. id, 's', 'p', 'e', 'y', 'v')
+  for _, id in ipairs(call('ZRANGEBYSCORE', P .. set, '-inf', now, 'LIMIT', 0, room())) do
+    local job = read(id)
     call('ZREM', P .. set, id)
-    leave(id, job[1], job[2], job[3], job[4])
-    finish(id, state, job[5], KEEP)
+    if IDLE[job.s] then
+      leave(id, job)
+      finish(id, state, job.v, KEEP)
+    end
     work = work + 1
   end
 end
@@ -49,18 +58,19 @@ local function is_own(entry, priority)
   return job[1] == 'pending' and (job[2] or '5') == priority and job[3] == generation
 end
 
--- Drop disowned entries among the next `limit` of a ready list; `at:PRIORITY` says where to go on.
+-- Drop disowned entries among the next ones of a ready list; `at:PRIORITY` says where to go on.
 local function drop_entries(priority, owned)
   local list, place = P .. 'ready:' .. priority, 'at:' .. priority
   local length = call('LLEN', list)
-  if length <= owned then return end
+  local most = room()
+  if length <= owned or most == 0 then return end
   if owned <= 0 then
     work = work + 1
     call('HDEL', KEYS[1], place)
     return call('UNLINK', list)
   end
   local from = tonumber(call('HGET', KEYS[1], place) or 0)
-  local entries, dropped = call('LRANGE', list, from, from + limit - 1), 0
+  local entries, dropped = call('LRANGE', list, from, from + most - 1), 0
   for i, entry in ipairs(entries) do
     if not is_own(entry, priority) then
       call('LSET', list, from + i - 1, '')
@@ -70,7 +80,7 @@ local function drop_entries(priority, owned)
   -- Counted from the nearer end, so that the walk is no longer than it must be.
   if dropped > 0 then call('LREM', list, from * 2 < length and dropped or -dropped, '') end
   from = from + #entries - dropped
-  if #entries < limit then from = 0 end
+  if #entries < most then from = 0 end
   call('HSET', KEYS[1], place, from)
   work = work + dropped + (from > 0 and 1 or 0)
 end
