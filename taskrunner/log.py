@@ -213,7 +213,11 @@ _LINES: Final[Mapping[type[Event], tuple[_Level, Callable[[Any], str]]]] = {
     ),
     events.ChildStarted: (logging.DEBUG, lambda e: f"child {e.number} (pid {e.pid}) started"),
     events.ChildReady: (logging.DEBUG, lambda e: f"child {e.number} (pid {e.pid}) is ready"),
-    events.ChildDied: (logging.ERROR, _child_died),
+    events.ChildDied: (
+        # One that ended by itself with nothing in it was asked to.
+        lambda e: logging.ERROR if e.status != 0 or e.held else logging.DEBUG,
+        _child_died,
+    ),
     events.RunFailed: (
         lambda e: logging.ERROR if e.retry_in is None else logging.WARNING,
         _run_failed,

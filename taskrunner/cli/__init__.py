@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from typing import NoReturn
 
+from taskrunner.cli import interrupts
 from taskrunner.cli.exits import Exit
 
 
 def main() -> NoReturn:
     """Run the program with the arguments of this process and exit with its code."""
-    code: int = Exit.INTERRUPTED
-    try:
-        # Imported here, where an early Ctrl-C is caught.
-        from taskrunner.cli.program import execute
+    interrupts.put_off()
+    # Takes long enough to be interrupted, so not before.
+    from taskrunner.cli.program import execute
 
+    try:
+        # A terminal or pipe that cannot show a character gets its number.
+        if sys.stdout is not None:
+            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         code = execute(sys.argv[1:])
-        sys.stdout.flush()
+        print(end="", flush=True)
+    except BrokenPipeError:
+        # Whoever read the output has seen enough. The interpreter flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = Exit.OK
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED
-    except BrokenPipeError:
-        _forget_stdout()
-    finally:
-        # From here on a Ctrl-C has nothing left to interrupt that could end in better order.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    interrupts.put_off()
     sys.exit(code)
-
-
-def _forget_stdout() -> None:
-    # The interpreter flushes standard output once more when it ends, and would complain.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from taskrunner.app import App
+from taskrunner.cli import interrupts
 from taskrunner.config import Config
 from taskrunner.errors import ConfigError, OptionError
 from taskrunner.registry import load_app
@@ -56,6 +57,7 @@ def settle(target: str | None, arguments: Mapping[str, Any]) -> App:
     Raises AppNotFound, and ConfigError with all mistakes, also for a URL that no broker answers to.
     """
     app = App() if target is None else load_app(target)
+    interrupts.check()
     app.adopt(Config.load(arguments=arguments, code=app.settings))
     for thing in ("broker", "backend"):
         try:

@@ -7,12 +7,14 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from taskrunner.app import App
 from taskrunner.cli.connect import app_option, broker_options, connected, json_option
 from taskrunner.cli.exits import Exit
 from taskrunner.cli.output import as_json, complain, local, say, show_facts, show_json, show_table
 from taskrunner.context import Progress
 from taskrunner.errors import ResultExpired, TaskrunnerError
 from taskrunner.job import Job, JobInfo
+from taskrunner.options import Options
 from taskrunner.states import FINISHED, State
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -53,7 +55,7 @@ def status(
     The exit code says whether the job was found, not how it went.
     """
     with connected(target, broker=broker, namespace=namespace) as app:
-        job = app.job(job_id, queue)
+        job = _job(app, job_id, queue)
         info = job.info()
         result, is_kept = _result(job, info)
         if wants_json:
@@ -62,6 +64,12 @@ def status(
             return
         show_facts(_facts(info, as_json(result) if is_kept else None))
         _show_errors(info)
+
+
+def _job(app: App, job_id: str, queue: str | None) -> Job[Any]:
+    """A handle. Raises OptionError for what cannot be an id."""
+    Options.of(job_id=job_id)
+    return app.job(job_id, queue)
 
 
 def _result(job: Job[Any], info: JobInfo) -> tuple[Any, bool]:
@@ -144,7 +152,7 @@ def cancel(
 ) -> int:
     """Cancel a job. One that runs is asked to stop, and ends as cancelled whatever it does then."""
     with connected(target, broker=broker, namespace=namespace) as app:
-        job = app.job(job_id, queue)
+        job = _job(app, job_id, queue)
         is_cancelled = job.cancel()
         state = job.state()
     if wants_json:

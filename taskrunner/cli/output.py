@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -90,7 +90,7 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     right = [
         bool(rows) and all(isinstance(row[i], int) for row in rows) for i in range(len(headings))
     ]
-    if sys.stdout.isatty():
+    if _is_fancy():
         _show_rich(headings, cells, right)
         return
     widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
@@ -113,7 +113,8 @@ def _show_rich(
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading, is_right in zip(headings, right, strict=True):
-        table.add_column(heading, justify="right" if is_right else "left", overflow="fold")
+        justify: Literal["right", "left"] = "right" if is_right else "left"
+        table.add_column(heading, justify=justify, no_wrap=is_right, overflow="fold")
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)
@@ -124,9 +125,10 @@ def show_facts(facts: Sequence[tuple[str, object]]) -> None:
     known = [(name, str(value)) for name, value in facts if value not in (None, "")]
     width = max((len(name) for name, _ in known), default=0)
     for name, value in known:
-        label = click.style(name.ljust(width), bold=True) if _wants_colour() else name.ljust(width)
+        label = click.style(name.ljust(width), bold=True) if _is_fancy() else name.ljust(width)
         click.echo(f"{label}  {printable(value)}")
 
 
-def _wants_colour() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+def _is_fancy() -> bool:
+    """Whether to draw and style: in a terminal, unless NO_COLOR asks for plain text."""
+    return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")

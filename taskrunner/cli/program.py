@@ -14,6 +14,7 @@ from typing import Final
 import click
 
 from taskrunner._version import __version__
+from taskrunner.cli import interrupts
 from taskrunner.cli.exits import Exit, exit_of
 from taskrunner.cli.output import complain
 from taskrunner.errors import AppNotFound, ConfigError, TaskrunnerError
@@ -41,6 +42,7 @@ class Program(click.Group):
         if module is None:
             ctx.fail(f"there is no command {cmd_name!r}: {nearest(cmd_name, _COMMANDS)}")
         command: click.Command = getattr(importlib.import_module(module), cmd_name)
+        interrupts.raise_()
         return command
 
 

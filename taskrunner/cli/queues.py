@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 import click
 
 from taskrunner.brokers.base import QueueStats
@@ -9,6 +12,8 @@ from taskrunner.cli.connect import app_option, broker_options, connected, json_o
 from taskrunner.cli.output import complain, show_json, show_table
 from taskrunner.options import validate_queue_name
 from taskrunner.states import State
+
+_ALWAYS: Final = frozenset({State.PENDING, State.ACTIVE, State.SUCCEEDED, State.FAILED})
 
 
 @click.command()
@@ -23,7 +28,10 @@ def queues(
     namespace: str | None,
     wants_json: bool,
 ) -> None:
-    """Show the queues of a namespace and how many jobs each has in every state."""
+    """Show the queues of a namespace and how many jobs each has in which state.
+
+    The table leaves out states in which no queue has a job; --json shows them all.
+    """
     with connected(target, broker=broker, namespace=namespace) as app:
         names = app.broker.queues() if queue is None else [validate_queue_name(queue, "--queue")]
         found = app.broker.stats(names)
@@ -33,8 +41,15 @@ def queues(
     elif not found:
         complain(f"there are no queues in the namespace {where}")
     else:
-        rows = [[stats.queue, *(stats.counts.get(state, 0) for state in State)] for stats in found]
-        show_table(["queue", *State], rows)
+        columns = [state for state in State if state in _ALWAYS or _occurs(state, found)]
+        rows = [
+            [stats.queue, *(stats.counts.get(state, 0) for state in columns)] for stats in found
+        ]
+        show_table(["queue", *columns], rows)
+
+
+def _occurs(state: State, found: Sequence[QueueStats]) -> bool:
+    return any(stats.counts.get(state, 0) for stats in found)
 
 
 def _as_map(stats: QueueStats) -> dict[str, object]:

@@ -10,6 +10,7 @@ from taskrunner import log
 from taskrunner.app import App
 from taskrunner.cli.connect import broker_options, settle
 from taskrunner.events import Events
+from taskrunner.supervisor.supervisor import run as supervise
 
 # Each option is a setting, and its text is judged with all other settings, so that all mistakes
 # are reported together.
@@ -49,8 +50,6 @@ def run(app: str, strict: bool, **arguments: str | None) -> None:
     TERM or Ctrl-C stops it: it takes no more jobs and lets the running ones finish; a second one
     skips the waiting. What is not finished goes back to its queue.
     """
-    from taskrunner.supervisor.supervisor import run as supervise
-
     found = settle(app, {**arguments, "strict": strict or None})
     config = found.config
     is_shared = found.broker.capabilities.shared
