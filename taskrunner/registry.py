@@ -168,7 +168,7 @@ def _app_in(module: ModuleType, shown: str, attribute: str) -> App:
         raise AppNotFound(f"{shown} has no attribute {attribute!r}; {others}") from None
     if not isinstance(found, App):
         raise AppNotFound(
-            f"{shown}:{attribute} is not an App but a {type(found).__name__}; {others}"
+            f"{shown}:{attribute} is not an App but of type {type(found).__name__}; {others}"
         )
     return found
 

@@ -51,7 +51,7 @@ def ride_out(do: Callable[[], T], within: float | None = None) -> T:
             pause = next(pauses, None)
             if pause is None:
                 raise
-        threading.Event().wait(pause)
+        _pause(pause)
 
 
 async def aride_out(do: Callable[[], Awaitable[T]]) -> T:
@@ -65,7 +65,15 @@ async def aride_out(do: Callable[[], Awaitable[T]]) -> T:
             pause = next(pauses, None)
             if pause is None:
                 raise
-        await asyncio.sleep(pause)
+        await _apause(pause)
+
+
+def _pause(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
+async def _apause(seconds: float) -> None:
+    await asyncio.sleep(seconds)
 
 
 def _pauses(within: float | None) -> Iterator[float]:
