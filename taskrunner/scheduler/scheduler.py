@@ -27,7 +27,8 @@ PROMOTE_LIMIT = 500
 REAP_LIMIT = 500
 SWEEP_LIMIT = 500
 SWEEPS_IN_A_ROW = 20
-UNPARK_LIMIT = 500
+SOON_S = 1.0
+"""When a chore that found something to do is done again."""
 
 
 class Member(Protocol):
@@ -39,23 +40,22 @@ class Member(Protocol):
 
 
 class SchedulerService:
-    """One thread. `tasks` names what this node can run; `proven_dead` judges nodes of its host."""
+    """One thread. `proven_dead` judges the nodes of this host; `chores` are done at each thorough
+    pass, and answer whether there was something to do."""
 
     def __init__(
         self,
         *,
         broker: Broker,
         member: Member,
-        tasks: Callable[[], Sequence[str]],
         proven_dead: Callable[[list[NodeInfo]], list[str]],
         failed: Callable[[BrokerUnavailable], None],
-        chores: Sequence[Callable[[], None]],
+        chores: Sequence[Callable[[], bool]],
         clock: Clock,
         events: Events,
     ) -> None:
         self._broker = broker
         self._member = member
-        self._tasks = tasks
         self._proven_dead = proven_dead
         self._failed = failed
         self._chores = chores
@@ -150,13 +150,13 @@ class SchedulerService:
         """Lost nodes at every pass; the rest at every third, since an idle node should be idle."""
         self._passes += 1
         thorough = self._passes % THOROUGH == 1
-        if thorough:
-            for chore in self._chores:
-                chore()
+        # Counted, not tested by any(): every chore is done.
+        if thorough and sum(chore() for chore in self._chores):
+            self._next_house = self._clock.monotonic() + SOON_S
+            self._passes = 0
         self._reap(queues)
         if not thorough:
             return
-        self._unpark(queues)
         for _ in range(SWEEPS_IN_A_ROW):
             if self._stopping or not self._broker.sweep(queues, SWEEP_LIMIT):
                 break
@@ -173,11 +173,3 @@ class SchedulerService:
         if count:
             self._events.emit(JobsReturned(count=count, why="their node is gone"))
             self._next_house = self._clock.monotonic()
-
-    def _unpark(self, queues: list[str]) -> None:
-        """Jobs whose task was unknown to the node that fetched them, and is not to this one."""
-        known = {f"task:{name}" for name in self._tasks()}
-        for stats in self._broker.stats(queues):
-            keys = [key for key in stats.parked if key in known]
-            if keys:
-                self._broker.unpark(stats.queue, keys, UNPARK_LIMIT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 
 from taskrunner.brokers.base import Broker, NodeInfo, Outcome, OutcomeKind
@@ -14,6 +14,8 @@ from taskrunner.supervisor.identity import new_node
 from taskrunner.supervisor.plan import Planner
 
 DEFAULT_QUEUE = "default"
+PARKED_FOR_TASK = "task:"
+UNPARK_LIMIT = 500
 
 
 class Membership:
@@ -102,3 +104,16 @@ def give_back_strays(
     if strays:
         broker.settle(node, strays)
     return len(strays)
+
+
+def take_parked(broker: Broker, queues: Sequence[str], tasks: Container[str]) -> int:
+    """Make ready what other nodes parked because they do not know its task, and this one does.
+
+    A node that does not may fetch it first and park it again: whoever found some looks again soon.
+    """
+    count = 0
+    for stats in broker.stats(queues):
+        keys = [key for key in stats.parked if key.removeprefix(PARKED_FOR_TASK) in tasks]
+        if keys:
+            count += broker.unpark(stats.queue, keys, UNPARK_LIMIT)
+    return count

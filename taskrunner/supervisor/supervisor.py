@@ -45,7 +45,7 @@ from taskrunner.supervisor.generation import (
     Target,
 )
 from taskrunner.supervisor.lease import LeaseService
-from taskrunner.supervisor.membership import Membership, give_back_strays
+from taskrunner.supervisor.membership import Membership, give_back_strays, take_parked
 from taskrunner.supervisor.outage import Outage
 from taskrunner.supervisor.plan import Planner
 from taskrunner.supervisor.pool import Pool
@@ -128,10 +128,9 @@ class Supervisor:
         self._scheduler = SchedulerService(
             broker=broker,
             member=self._membership,
-            tasks=lambda: tuple(self._dispatcher.tasks),
             proven_dead=identity.proven_dead,
             failed=self._outage.failed,
-            chores=(self._refresh_queues, self._reconcile),
+            chores=(self._refresh_queues, self._reconcile, self._unpark),
             clock=clock,
             events=events,
         )
@@ -332,19 +331,31 @@ class Supervisor:
         self._on_loop(self._pool.lease_until, until)
         self._dispatcher.resume()
 
-    def _refresh_queues(self) -> None:
-        if self._membership.refresh():
+    def _refresh_queues(self) -> bool:
+        new = self._membership.refresh()
+        if new:
             self._fetch.wake()
+        return new
 
-    def _reconcile(self) -> None:
-        if self._outage.returned.is_set():
-            self._outage.returned.clear()
-            give_back_strays(
-                self._broker,
-                self._membership,
-                next_number=lambda: self._fetch.next_number,
-                ours=lambda: self._dispatcher.numbers() | self._settle.tokens(),
-            )
+    def _reconcile(self) -> bool:
+        if not self._outage.returned.is_set():
+            return False
+        self._outage.returned.clear()
+        count = give_back_strays(
+            self._broker,
+            self._membership,
+            next_number=lambda: self._fetch.next_number,
+            ours=lambda: self._dispatcher.numbers() | self._settle.tokens(),
+        )
+        return count > 0
+
+    def _unpark(self) -> bool:
+        count = take_parked(self._broker, self._membership.queues(), self._dispatcher.tasks)
+        if count:
+            # Ahead of the nodes that the bells wake, which may not know the task.
+            self._planner.believe()
+            self._fetch.wake()
+        return count > 0
 
     # -- the loop's own
 

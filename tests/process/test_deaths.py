@@ -131,6 +131,6 @@ def test_a_job_that_kills_its_process_fails_as_crashed(fleet: Fleet, tmp_path: P
     assert info.reason == "crashed"
     assert info.error is not None
     assert "SIGKILL" in info.error.message
-    assert len(lines(out)) == info.crashes == 4  # the first run and max_crashes more
+    assert len(lines(out)) == info.crashes == 3  # max_crashes
     follower = app.enqueue("tests.process.apps.basic.add", args=(1, 2))
     assert follower.result(timeout=20) == 3
