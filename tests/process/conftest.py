@@ -37,11 +37,11 @@ class Fleet:
             "TASKRUNNER_TEST_NAMESPACE": self.namespace,
         }
 
-    def start(self, *options: str, **environ: str) -> subprocess.Popen[bytes]:
+    def start(self, *options: str, target: str = TARGET, **environ: str) -> subprocess.Popen[bytes]:
         log = (self.folder / f"node-{len(self.nodes)}.log").open("wb")
         with log:
             node = subprocess.Popen(
-                [sys.executable, "-m", "taskrunner", "run", TARGET, *options],
+                [sys.executable, "-m", "taskrunner", "run", target, *options],
                 cwd=ROOT,
                 env={**self.environ, **environ},
                 stdin=subprocess.DEVNULL,
