@@ -74,8 +74,8 @@ class App:
         for one in middleware:
             if not isinstance(one, Middleware):
                 raise OptionError(f"middleware={one!r}: expected instances of Middleware")
-        self.codec = Codec(encoders)
-        self.middleware = tuple(middleware)
+        self.codec: Codec = Codec(encoders)
+        self.middleware: tuple[Middleware, ...] = tuple(middleware)
         self._hooks = enqueue_hooks(self.middleware)
         self._tasks: dict[str, Task[..., Any]] = {}
         self._own_broker = broker if isinstance(broker, BrokerClient) else None

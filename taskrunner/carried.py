@@ -40,7 +40,7 @@ class Carried:
         build: Callable[[Any], Any],
     ) -> None:
         self.kind = kind
-        self.name = qualified_name(kind)
+        self.name: str = qualified_name(kind)
         self.take = take
         """an instance to plain contents"""
         self.restore = restore
@@ -71,7 +71,7 @@ class DeclaredTypes:
         self._pending: list[Callable[..., Any]] = []
         self._known: dict[str, Carried] = {}
         self._lock = threading.Lock()
-        self.empty = True
+        self.empty: bool = True
         """no function was added: a client that does not have the tasks' code"""
 
     def add(self, function: Callable[..., Any]) -> None:

@@ -59,7 +59,7 @@ class Codec:
     """Packs and unpacks calls and values. Thread-safe."""
 
     def __init__(self, encoders: Iterable[Encoder | tuple[Any, ...]] = ()) -> None:
-        self.declared = DeclaredTypes()
+        self.declared: DeclaredTypes = DeclaredTypes()
         """the classes that tasks' annotations mention"""
         self._local = threading.local()
         self._takers: dict[type, Callable[[Any], Any]] = dict(_TAKERS)

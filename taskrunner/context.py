@@ -89,18 +89,18 @@ class JobContext:
         report_progress: Callable[[bytes], None] = _ignore,
         blocked: Callable[[bool], None] = _ignore,
     ) -> None:
-        self.id = id
-        self.task = task
-        self.queue = queue
-        self.attempt = attempt
+        self.id: str = id
+        self.task: str = task
+        self.queue: str = queue
+        self.attempt: int = attempt
         """runs begun, this one included: 1 in the first"""
-        self.token = token
+        self.token: str = token
         """`node:number`, never used twice and growing with each delivery to a node: something to
         guard one's own writes with"""
-        self.headers = headers
-        self.deadline = deadline
+        self.headers: Mapping[str, str] = headers
+        self.deadline: datetime | None = deadline
         """when the job must have ended, over all its runs"""
-        self.cancelled = False
+        self.cancelled: bool = False
         """a cancel was asked for; the task is interrupted for it anyway"""
         self._report_progress = report_progress
         self._blocked = blocked

@@ -110,7 +110,7 @@ class AmbiguousJob(JobError):
         self, message: str | None = None, *, job_id: str = "", queues: Sequence[str] = ()
     ) -> None:
         super().__init__(message, job_id=job_id)
-        self.queues = tuple(queues)
+        self.queues: tuple[str, ...] = tuple(queues)
 
 
 class DuplicateJob(JobError):
@@ -168,7 +168,7 @@ class ConfigError(TaskrunnerError, ValueError):
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(problems)
 
 
 class AppNotFound(TaskrunnerError):
@@ -223,7 +223,7 @@ class Retry(TaskrunnerError):
             )
         super().__init__(reason or None)
         self.delay = found
-        self.count = bool(count)
+        self.count: bool = bool(count)
 
 
 class Reject(TaskrunnerError):

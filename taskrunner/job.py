@@ -61,8 +61,8 @@ class Job(Generic[R]):
         self._app = app
         self._queue = queue
         self._submitted = submitted
-        self.id = id
-        self.rejection = rejection
+        self.id: str = id
+        self.rejection: TaskrunnerError | None = rejection
         """for a job of `enqueue_many`: why it was not accepted, as the exception that `enqueue`
         would have raised; None where it was"""
 

@@ -51,14 +51,14 @@ class Task(Generic[P, R]):
         declared: Options,
         chosen: Options | None = None,
     ) -> None:
-        self.fn = fn
-        self.app = app
-        self.name = name
-        self.declared = declared
+        self.fn: Callable[..., Any] = fn
+        self.app: App = app
+        self.name: str = name
+        self.declared: Options = declared
         """the options given at the declaration"""
-        self.chosen = chosen or Options()
+        self.chosen: Options = chosen or Options()
         """the options of this copy, which `.options()` made"""
-        self.is_async = inspect.iscoroutinefunction(fn)
+        self.is_async: bool = inspect.iscoroutinefunction(fn)
         self._submission = Submission(name, declared, self.chosen)
         self._signature = Signature(fn, name)
         functools.update_wrapper(self, fn, updated=())
