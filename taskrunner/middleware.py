@@ -15,8 +15,9 @@ class Middleware:
 
     `on_enqueue`, `on_start` and `child_start` are called in the order of that list, the others in
     the reverse order. A hook that raises never loses a job: `on_enqueue` fails the call, before
-    anything is submitted; the error of any other hook is logged and the job goes on. Hooks are
-    plain functions and run where the task runs: they should be quick.
+    anything is submitted; `child_start` ends its worker process, before that takes any job; the
+    error of any other hook is logged and the job goes on. Hooks are plain functions and run where
+    the task runs: they should be quick.
     """
 
     def on_enqueue(self, message: Message) -> Message:
@@ -38,14 +39,14 @@ class Middleware:
 
     def child_start(self) -> None:
         """A worker process has started and imported the application: the place to open pools of
-        connections."""
+        connections. Raising ends the process; another is started, less and less soon."""
 
     def child_stop(self) -> None:
         """A worker process is about to end in good order: the place to close them. Not called
         where it is killed."""
 
 
-Report: TypeAlias = Callable[[str, Middleware, Exception], None]
+Report: TypeAlias = Callable[[str, Middleware, BaseException], None]
 """Told of a hook that raised: its name, whose it is, and the error."""
 
 
@@ -71,7 +72,9 @@ class Chain:
         self._call("on_failure", context, error)
 
     def child_start(self) -> None:
-        self._call("child_start")
+        """Raises whatever a hook does: without what it opens, every job would fail."""
+        for middleware in self._hooks["child_start"]:
+            middleware.child_start()
 
     def child_stop(self) -> None:
         self._call("child_stop")
@@ -80,7 +83,7 @@ class Chain:
         for middleware in self._hooks[name]:
             try:
                 getattr(middleware, name)(*arguments)
-            except Exception as error:  # noqa: BLE001  somebody else's code; the job goes on
+            except BaseException as error:  # noqa: BLE001  even SystemExit; the job goes on
                 self._report(name, middleware, error)
 
 

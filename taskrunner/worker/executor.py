@@ -6,6 +6,8 @@ whatever its task does, short of ending the process, an Outcome comes out.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import random
 import traceback
 from collections.abc import Callable
@@ -20,10 +22,10 @@ from taskrunner.clock import monotonic, wall
 from taskrunner.context import CURRENT, JobContext
 from taskrunner.errors import (
     ArgumentError,
-    MessageError,
     Reject,
     Retry,
     TaskCancelled,
+    TaskInterrupt,
     TaskrunnerError,
     TaskTimeout,
 )
@@ -47,7 +49,11 @@ OutcomeRow = tuple[Any, ...]
 
 PLAIN = Policy()
 MESSAGE_LIMIT = 4000
-"""Characters of an error's message that are kept."""
+"""Bytes of an error's message that are kept."""
+_LONGEST_CHAIN = 100
+_SHORTEST_CUT = 80
+
+logger = logging.getLogger("taskrunner.worker")
 
 
 @dataclass(slots=True)
@@ -63,10 +69,27 @@ class Run:
     started: float = 0.0
     why: Why | None = None
     """why it was interrupted"""
+    _is_cancelled: bool = False
 
     @property
     def number(self) -> int:
         return int(self.row[3])
+
+    def aim(self, why: Why) -> bool:
+        """Note why it is to stop; True the first time: a second interrupt would hit its cleaning
+        up. A cancel counts whenever it comes."""
+        first = self.why is None
+        if first or why is Why.CANCEL:
+            self.why = why
+        if why is Why.CANCEL:
+            self.context.cancelled = True
+        return first
+
+    def cancel(self, task: asyncio.Task[Any]) -> None:
+        """Cancel its coroutine, once. On the loop's thread."""
+        if not self._is_cancelled:
+            self._is_cancelled = True
+            task.cancel()
 
     def call(self) -> Any:
         return self.task.fn(*self.args, **self.kwargs)
@@ -97,9 +120,12 @@ class Executor:
     def open(self, row: Row, arrived: float) -> Run | OutcomeRow:
         """Everything up to the call; an outcome where there will be none."""
         try:
-            header, body = unpack(row[4])
-        except MessageError as error:
+            return self._opened(row, arrived)
+        except Exception as error:  # noqa: BLE001  hostile bytes end their own job, nothing else
             return self._refused(row, "unreadable", error)
+
+    def _opened(self, row: Row, arrived: float) -> Run | OutcomeRow:
+        header, body = unpack(row[4])
         task = self._tasks.get(header.task)
         if task is None:
             return _row(row, OutcomeKind.PARKED, started=False, park_key=f"task:{header.task}")
@@ -112,7 +138,7 @@ class Executor:
         except TaskrunnerError as error:
             reason = "arguments" if isinstance(error, ArgumentError) else "unreadable"
             return self._refused(row, reason, error, policy)
-        except Exception as error:  # noqa: BLE001  a user's decoder may raise anything
+        except BaseException as error:  # noqa: BLE001  a user's decoder may raise anything
             return self._refused(row, "arguments", error, policy)
         return Run(row, task, policy, args, kwargs, self._context(row, header.task, header.headers))
 
@@ -120,7 +146,7 @@ class Executor:
         queue, job_id, node, number = row[0], row[1], row[2], row[3]
         deadline = None
         if row[10] is not None:
-            deadline = datetime.fromtimestamp(wall() + row[10], UTC)
+            deadline = _moment(row[10])
         reports = self._reports
         return JobContext(
             id=job_id,
@@ -173,7 +199,34 @@ class Executor:
     # -- after
 
     def returned(self, run: Run, value: Any) -> OutcomeRow:
-        """The task returned; a cancel that it swallowed counts all the same."""
+        """The task returned. A cancel that it swallowed counts all the same; a timeout that it
+        swallowed does not: it has come to its end after all."""
+        return self._judged(self._returned, run, value)
+
+    def raised(self, run: Run, error: BaseException) -> OutcomeRow:
+        """The task raised, or was interrupted."""
+        return self._judged(self._raised, run, error)
+
+    def _judged(self, judge: Callable[[Run, Any], OutcomeRow], run: Run, ending: Any) -> OutcomeRow:
+        try:
+            return judge(run, ending)
+        except BaseException as error:
+            # Whatever that was (no memory, an exception that is hostile to its reader), the job
+            # needs an outcome, and the child goes on.
+            logger.exception("what the job %s came to cannot be told", run.context.id)
+            text = f"what the run came to cannot be told: {type(error).__name__}"
+            info = ErrorInfo(qualified_name(type(error)), text, "", run.row[5] + 1, wall())
+            return _row(
+                run.row,
+                OutcomeKind.FAILED,
+                ran=monotonic() - run.started,
+                retention=run.policy.retention,
+                error=info.pack(),
+                reason="error",
+                blame=Blame.FAILURE,
+            )
+
+    def _returned(self, run: Run, value: Any) -> OutcomeRow:
         if crashpoints.ARMED:
             crashpoints.reach("child.after_task")
         ran = monotonic() - run.started
@@ -181,8 +234,8 @@ class Executor:
             return self._cancelled(run, ran)
         try:
             result = self._codec.pack(value)
-        except Exception as error:  # noqa: BLE001  a user's encoder may raise anything
-            return self._bad_result(run, ran, f"the result cannot be carried: {error}")
+        except BaseException as error:  # noqa: BLE001  a user's encoder may raise anything
+            return self._bad_result(run, ran, f"the result cannot be carried: {_text_of(error)}")
         if len(result) > self._result_limit:
             return self._bad_result(
                 run,
@@ -194,26 +247,26 @@ class Executor:
         row = run.row
         return (row[0], row[1], row[3], 0, True, ran, result, run.policy.retention, *_NO_FAULT)
 
-    def raised(self, run: Run, error: BaseException) -> OutcomeRow:
-        """The task raised, or was interrupted."""
+    def _raised(self, run: Run, error: BaseException) -> OutcomeRow:
         if crashpoints.ARMED:
             crashpoints.reach("child.after_task")
         ran = monotonic() - run.started
         failures = run.row[6]
         match error:
-            case TaskCancelled() if run.why in (Why.CANCEL, None):
-                return self._cancelled(run, ran)
             case _ if run.why is Why.CANCEL:
                 return self._cancelled(run, ran)
-            case TaskTimeout() if run.why is Why.DEADLINE:
-                return self._failed(run, ran, error, "deadline")
-            case TaskTimeout():
-                decision = after_timeout(run.policy, failures, random.random)
-                return self._decided(run, ran, error, decision)
+            case TaskCancelled() if run.why is None:
+                return self._cancelled(run, ran)
             case Retry():
                 return self._again(run, ran, error)
             case Reject():
                 return self._failed(run, ran, error, "rejected")
+            # Whatever a task makes of its interrupt on the way out, that is why it ended.
+            case _ if run.why is Why.DEADLINE and _from_interrupt(error):
+                return self._failed(run, ran, error, "deadline")
+            case _ if isinstance(error, TaskTimeout) or (run.why and _from_interrupt(error)):
+                decision = after_timeout(run.policy, failures, random.random)
+                return self._decided(run, ran, error, decision)
             case _:
                 types = error_types(error)
                 decision = after_failure(run.policy, failures, types, random.random)
@@ -272,7 +325,9 @@ class Executor:
     def _info(self, error: BaseException, row: Row, *, with_traceback: bool = True) -> ErrorInfo:
         text = traceback_of(error, self._traceback_limit) if with_traceback else ""
         message = _cut(_text_of(error), MESSAGE_LIMIT)
-        return ErrorInfo(qualified_name(error), message, text, row[5] + 1, wall())
+        if not message and isinstance(error, TaskTimeout):
+            message = "the run was interrupted: it exceeded its timeout, or the job its deadline"
+        return ErrorInfo(qualified_name(type(error)), message, text, row[5] + 1, wall())
 
 
 _NO_FAULT: OutcomeRow = (None, None, 0.0, 0, None)
@@ -297,9 +352,27 @@ def _row(  # noqa: PLR0913  the fields of an Outcome, by name
     )
 
 
+def _moment(seconds: float) -> datetime:
+    """The moment that many seconds from now."""
+    try:
+        return datetime.fromtimestamp(wall() + seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return datetime.max.replace(tzinfo=UTC)
+
+
 def cancelled_before_start(row: Row) -> OutcomeRow:
     """A cancel reached the job while it waited here."""
     return _row(row, OutcomeKind.CANCELLED, started=False)
+
+
+def _from_interrupt(error: BaseException) -> bool:
+    """Whether an interrupt is what this exception came of."""
+    found: BaseException | None = error
+    for _ in range(_LONGEST_CHAIN):
+        if found is None or isinstance(found, (TaskInterrupt, asyncio.CancelledError)):
+            break
+        found = found.__cause__ or found.__context__
+    return isinstance(found, (TaskInterrupt, asyncio.CancelledError))
 
 
 def traceback_of(error: BaseException, limit: int) -> str:
@@ -310,7 +383,7 @@ def traceback_of(error: BaseException, limit: int) -> str:
     try:
         parts = traceback.TracebackException(type(error), error, start, compact=True).format()
         return _cut("".join(parts), limit)
-    except Exception as broken:  # noqa: BLE001  an exception whose own parts raise
+    except BaseException as broken:  # noqa: BLE001  an exception whose own parts raise
         return f"the traceback cannot be shown: {type(broken).__name__}"
 
 
@@ -321,7 +394,7 @@ def _is_ours(module: str) -> bool:
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as broken:  # noqa: BLE001  an exception whose __str__ raises
+    except BaseException as broken:  # noqa: BLE001  an exception whose __str__ raises
         return f"its message cannot be shown: {type(broken).__name__}"
 
 
@@ -330,7 +403,9 @@ def _cut(text: str, limit: int) -> str:
     data = text.encode("utf-8", "backslashreplace")
     if len(data) <= limit:
         return data.decode("utf-8")
-    half = max(0, limit - 40) // 2
+    if limit < _SHORTEST_CUT:
+        return data[:limit].decode("utf-8", "ignore")
+    half = (limit - 40) // 2
     left_out = len(data) - 2 * half
     ends = data[:half].decode("utf-8", "ignore"), data[-half:].decode("utf-8", "ignore")
     return f"{ends[0]}\n… {left_out} bytes left out …\n{ends[1]}"

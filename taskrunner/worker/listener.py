@@ -1,13 +1,14 @@
 """The thread of a child that alone reads the pipe, and beats.
 
 It works while the main thread is deep in a task: takes in work, gives unstarted work back, aims
-interrupts, answers upcalls. A child whose listener is silent is stopped, or something in it holds
-the interpreter lock.
+interrupts, answers upcalls, and sends what tasks have left for it. A child whose listener is silent
+is stopped, or something in it holds the interpreter lock.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import socket
@@ -23,7 +24,11 @@ from taskrunner.frames import Kind, Why
 from taskrunner.worker.reporter import Reporter
 
 BEAT_S = 1.0
+TICK_S = 0.05
+"""How often it looks after outcomes, progress and titles while there is work; idle, once a beat."""
 READ_SIZE = 1 << 18
+
+logger = logging.getLogger("taskrunner.worker")
 
 
 class Inbox:
@@ -33,10 +38,15 @@ class Inbox:
         self.rows: deque[tuple[list[Any], float]] = deque()
         self.stopping = False
         self._bell: SimpleQueue[None] = SimpleQueue()
-        self.on_ring: Callable[[], object] = lambda: self._bell.put(None)
+        self.on_ring: Callable[[], object] = self._ring_bell
 
     def ring(self) -> None:
         self.on_ring()
+
+    def _ring_bell(self) -> None:
+        # One is enough, however long nobody has waited for it: the rows were there before it.
+        if self._bell.empty():
+            self._bell.put(None)
 
     def wait(self) -> None:
         """Block until something may have changed."""
@@ -45,6 +55,10 @@ class Inbox:
     def wait_at_most(self, seconds: float) -> None:
         with contextlib.suppress(Empty):
             self._bell.get(timeout=seconds)
+
+    def waiting(self) -> set[int]:
+        """Numbers of what has not started."""
+        return {row[3] for row, _ in list(self.rows)}
 
     def take_back(self, most: int) -> list[int]:
         """Remove up to `most` from the end; each removal is one atomic step, as is each start."""
@@ -65,8 +79,13 @@ class Hears(Protocol):
     def interrupt(self, number: int, why: Why) -> None: ...
     def deadlock(self, number: int) -> None: ...
     def answer(self, call: int, ok: bool, value: Any) -> None: ...
-    def beat(self) -> None: ...
-    def line_closed(self) -> None: ...
+    def tick(self) -> bool:
+        """Look after what takes time; True to be called again soon."""
+        ...
+
+    def line_closed(self) -> None:
+        """The supervisor is gone, or what it sends makes no sense."""
+        ...
 
 
 class Listener:
@@ -93,29 +112,37 @@ class Listener:
             self._thread.join()
 
     def _run(self) -> None:
-        beaten = monotonic()
+        try:
+            self._listen()
+        except Exception:
+            # Deaf, this child would only be in the way.
+            logger.exception("the listener of this worker failed")
+        if not self._stopped:
+            self._hears.line_closed()
+
+    def _listen(self) -> None:
+        # Not select(), which refuses descriptors from 1024 on.
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        poll.register(self._reporter.wake_fd, select.POLLIN)
+        beaten, patience = monotonic(), BEAT_S
         while not self._stopped:
-            ready, _, _ = select.select([self._fd], [], [], BEAT_S)
-            if ready and not self._read():
-                if not self._stopped:
-                    self._hears.line_closed()
+            ready = [fd for fd, _ in poll.poll(patience * 1000)]
+            if self._fd in ready and not self._read():
                 return
+            if self._reporter.wake_fd in ready:
+                self._reporter.woken()
             now = monotonic()
             if now - beaten >= BEAT_S:
                 beaten = now
-                self._beat()
-
-    def _beat(self) -> None:
-        self._hears.beat()
-        try:
-            self._reporter.send(Kind.BEAT)
-        except OSError:
-            self._hears.line_closed()
+                self._reporter.send(Kind.BEAT)
+            busy = self._hears.tick()
+            patience = TICK_S if busy else max(0.0, beaten + BEAT_S - now)
 
     def _read(self) -> bool:
         try:
             data = os.read(self._fd, READ_SIZE)
-        except OSError:
+        except ConnectionError:
             return False
         for frame in self._decoder.feed(data):
             self._handle(frame)

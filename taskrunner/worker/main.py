@@ -10,21 +10,24 @@ what it holds. On Linux the kernel ends it with its fork server, too.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import faulthandler
-import itertools
 import logging
 import os
 import random
 import signal
 import sys
-from concurrent.futures import Future
+import traceback
 from dataclasses import dataclass
 from typing import Any
+
+from setproctitle import setproctitle
 
 from taskrunner import crashpoints
 from taskrunner.app import App
 from taskrunner.clock import monotonic
+from taskrunner.context import CURRENT
 from taskrunner.frames import Kind, Why
 from taskrunner.middleware import Chain, Middleware
 from taskrunner.naming import qualified_name
@@ -33,11 +36,12 @@ from taskrunner.worker.listener import Inbox, Listener
 from taskrunner.worker.reporter import Reporter
 from taskrunner.worker.runner import ConcurrentRunner, Runner, SerialRunner
 from taskrunner.worker.startpage import StartPage
-from taskrunner.worker.upcall import UpcallBroker, unpack_error
+from taskrunner.worker.upcall import Calls, UpcallBroker
 
 PR_SET_PDEATHSIG = 1
 SWITCH_INTERVAL_S = 0.001
-PROGRESS_S = 0.2
+EXIT_CHILD_START = 3
+"""The exit status of a child whose `child_start` hook raised."""
 TITLE_AFTER_S = 0.05
 
 logger = logging.getLogger("taskrunner.worker")
@@ -70,18 +74,15 @@ class Child:
     def __init__(self, app: App, pipe_fd: int, page: StartPage, settings: ChildSettings) -> None:
         self._app = app
         self._settings = settings
-        self._reporter = Reporter(pipe_fd)
+        self._reporter = Reporter(pipe_fd, broken=self.line_closed)
         self._inbox = Inbox()
-        self._calls: dict[int, Future[Any]] = {}
-        self._next_call = itertools.count(1)
-        self._progress: dict[int, tuple[float, bytes | None]] = {}
+        self._calls = Calls(self._call)
         self._title = ""
         self._chain = Chain(app.middleware, report=_report_hook)
         if not settings.embedded and not app.broker.capabilities.shared:
-            app.adopt(app.config, broker=UpcallBroker(self._call))
-        executor = Executor(
-            app, chain=self._chain, reports=Reports(self._report_progress, self._report_blocked)
-        )
+            app.adopt(app.config, broker=UpcallBroker(self._calls))
+        reports = Reports(self._reporter.progress, self._report_blocked)
+        executor = Executor(app, chain=self._chain, reports=reports)
         self._runner = self._make_runner(executor, page)
         self._listener = Listener(pipe_fd, inbox=self._inbox, reporter=self._reporter, hears=self)
 
@@ -108,39 +109,38 @@ class Child:
         if crashpoints.ARMED:
             crashpoints.reach("child.started")
         self._show("starting")
-        self._chain.child_start()
+        # The listener has the first and the last word: hooks may use the broker, which may take
+        # a question and an answer through the pipe.
         self._listener.start()
-        self._reporter.send(Kind.READY)
-        self._show("idle")
         try:
+            self._chain_start()
+            self._reporter.send(Kind.READY)
+            self._show("idle")
             self._runner.run()
-        except BrokenPipeError:
-            self.line_closed()
+            self._chain.child_stop()
         finally:
             self._listener.stop()
-            self._chain.child_stop()
+            self._reporter.close()
+
+    def _chain_start(self) -> None:
+        try:
+            self._chain.child_start()
+        except BaseException as error:
+            if self._settings.embedded:
+                logger.exception("a child_start hook raised; the jobs run all the same")
+                return
+            traceback.print_exception(error)
+            raise SystemExit(EXIT_CHILD_START) from error
 
     # -- asked by running jobs
 
-    def _call(self, method: str, value: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        call = next(self._next_call)
-        self._calls[call] = future
-        self._reporter.send(Kind.CALL, call, 0, method, value)
-        return future
+    def _call(self, call: int, method: str, value: Any) -> None:
+        job = CURRENT.get(None)
+        number = int(job.token.rpartition(":")[2]) if job is not None else 0
+        self._reporter.post(Kind.CALL, call, number, method, value)
 
     def _report_blocked(self, number: int, is_blocked: bool) -> None:
-        self._reporter.send(Kind.BLOCKED, number, is_blocked)
-
-    def _report_progress(self, number: int, value: bytes) -> None:
-        """At most a few a second for each job; what is left out follows with the next beat."""
-        now = monotonic()
-        sent, _ = self._progress.get(number, (0.0, None))
-        if now - sent >= PROGRESS_S:
-            self._progress[number] = (now, None)
-            self._reporter.send(Kind.PROGRESS, number, value)
-        else:
-            self._progress[number] = (sent, value)
+        self._reporter.post(Kind.BLOCKED, number, is_blocked)
 
     # -- told by the listener
 
@@ -153,38 +153,29 @@ class Child:
                 run.context.deadlock()
 
     def answer(self, call: int, ok: bool, value: Any) -> None:
-        future = self._calls.pop(call, None)
-        if future is None:
-            return
-        if ok:
-            future.set_result(value)
-        else:
-            future.set_exception(unpack_error(value))
+        self._calls.answer(call, ok, value)
 
-    def beat(self) -> None:
-        """Once a second: what was held back, and a title that says what runs."""
+    def tick(self) -> bool:
+        self._reporter.tick()
         running = self._runner.running()
-        numbers = {run.number for run in running}
-        for number, (_, value) in list(self._progress.items()):
-            if number not in numbers:
-                del self._progress[number]
-            elif value is not None:
-                self._progress[number] = (monotonic(), None)
-                self._reporter.send(Kind.PROGRESS, number, value)
         # Titles cost microseconds: only a job that has been running for a while gets one.
-        old = [run for run in running if monotonic() - run.started > TITLE_AFTER_S]
-        self._show(", ".join(f"{run.task.name} {run.context.id}" for run in old) or "idle")
+        now = monotonic()
+        old = [run for run in running if now - run.started > TITLE_AFTER_S and run.started]
+        self._show(", ".join(f"{run.task.name} {run.context.id}" for run in old[:3]) or "idle")
+        return bool(running or self._inbox.rows or self._reporter.is_holding)
 
     def line_closed(self) -> None:
         if not self._settings.embedded:
             os._exit(0)
+        # What has not started is somebody else's by now.
+        self._inbox.rows.clear()
         self._inbox.stopping = True
         self._inbox.ring()
 
     def _show(self, what: str) -> None:
         if what != self._title and not self._settings.embedded:
             self._title = what
-            _set_title(f"taskrunner: worker {self._settings.number} [{what}]")
+            setproctitle(f"taskrunner: worker {self._settings.number} [{what}]")
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
@@ -201,8 +192,10 @@ def _become_a_process_of_its_own() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         # A handler, not SIG_IGN, which every program that a task starts would inherit.
         signal.signal(number, lambda _number, _frame: None)
+    _read_nothing()
     random.seed()
-    faulthandler.enable()
+    with contextlib.suppress(Exception):  # there may be no standard error
+        faulthandler.enable()
     # The listener gets the interpreter after a millisecond, also while a task computes: the
     # default of five would delay takes and interrupts.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -217,12 +210,13 @@ def _die_with_parent() -> None:
         os._exit(0)
 
 
-def _set_title(title: str) -> None:
-    from setproctitle import setproctitle
+def _read_nothing() -> None:
+    """A task that asks for input gets end of file, not the terminal."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
 
-    setproctitle(title)
 
-
-def _report_hook(name: str, middleware: Middleware, error: Exception) -> None:
+def _report_hook(name: str, middleware: Middleware, error: BaseException) -> None:
     where = f"{qualified_name(type(middleware))}.{name}"
     logger.error("middleware hook %s raised; the job goes on", where, exc_info=error)

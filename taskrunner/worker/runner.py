@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from taskrunner.clock import monotonic
@@ -21,6 +21,7 @@ from taskrunner.worker.interrupts import (
 from taskrunner.worker.listener import Inbox
 from taskrunner.worker.reporter import Reporter
 from taskrunner.worker.startpage import StartPage
+from taskrunner.worker.threads import Threads
 
 QUICK_S = 0.001
 """Outcomes are held back while the next job's task takes less than this."""
@@ -60,8 +61,8 @@ class SerialRunner:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._interrupts: Interrupts = SignalInterrupts()
         self._current: Run | None = None
-        self._coroutine: tuple[int, asyncio.Task[Any]] | None = None
-        self._cancels: set[int] = set()
+        self._coroutine: asyncio.Task[Any] | None = None
+        self._cancels = Cancels(inbox)
         self._means: dict[str, float] = {}
 
     def run(self) -> None:
@@ -94,12 +95,14 @@ class SerialRunner:
         return bool(self._inbox.rows)
 
     def _one(self, row: Row, arrived: float) -> OutcomeRow:
-        if self._cancels and row[3] in self._cancels:
-            self._cancels.discard(row[3])
-            return cancelled_before_start(row)
         run = self._executor.open(row, arrived)
         if not isinstance(run, Run):
             return run
+        self._current = run
+        # After `_current` is set: a cancel that comes now either finds the run or is found here.
+        if self._cancels.found(run.number):
+            self._current = None
+            return cancelled_before_start(row)
         name = run.task.name
         if self._means.get(name, 1.0) >= QUICK_S:
             self._reporter.flush()
@@ -109,7 +112,6 @@ class SerialRunner:
         return outcome
 
     def _run(self, run: Run) -> OutcomeRow:
-        self._current = run
         self._page.begin(0, run.row[3])
         try:
             self._executor.begin(run)
@@ -124,35 +126,41 @@ class SerialRunner:
         finally:
             self._page.end(0)
             self._current = None
+            self._interrupts.disarm(run.number)  # one that came since the task ended is forgotten
 
     def _run_async(self, run: Run) -> Any:
         if self._loop is None:
             self._loop = self._make_loop()
             asyncio.set_event_loop(self._loop)
         task = self._loop.create_task(run.call())
-        self._coroutine = (run.number, task)
+        self._coroutine = task
+        if run.why is not None:
+            # It was interrupted before there was something to cancel. In the loop, like all
+            # others, so that the first of two is the only one.
+            self._loop.call_soon(run.cancel, task)
         try:
             return self._loop.run_until_complete(task)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if run.why is None:
                 raise
-            raise EXCEPTIONS[run.why] from None
+            raise interrupted(run, error)  # noqa: B904  its context is not to be shown
         finally:
             self._coroutine = None
 
     def interrupt(self, number: int, why: Why) -> None:
-        current = self._current
-        if current is None or current.number != number:
-            if why is Why.CANCEL and any(row[3] == number for row, _ in list(self._inbox.rows)):
-                self._cancels.add(number)
+        if why is Why.CANCEL:
+            self._cancels.add(number)
+        run = self._current
+        if run is None or run.number != number:
             return
-        current.why = why
-        current.context.cancelled = why is Why.CANCEL
-        coroutine = self._coroutine
-        if coroutine is not None and coroutine[0] == number and self._loop is not None:
-            self._loop.call_soon_threadsafe(coroutine[1].cancel)
-        else:
-            self._interrupts.request(number, why)
+        first = run.aim(why)
+        if not run.task.is_async:
+            if first:
+                self._interrupts.request(number, why)
+            return
+        task, loop = self._coroutine, self._loop
+        if task is not None and loop is not None:
+            _soon(loop, run.cancel, task)
 
     def running(self) -> list[Run]:
         current = self._current
@@ -177,24 +185,24 @@ class ConcurrentRunner:
         self._reporter = reporter
         self._page = page
         self._make_loop = make_loop
-        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="taskrunner task")
+        self._threads = Threads(concurrency)
         self._interrupts: Interrupts = ThreadInterrupts()
         self._free = list(range(concurrency))
         self._slots = concurrency
         self._runs: dict[int, tuple[Run, asyncio.Task[None]]] = {}
-        self._cancels: set[int] = set()
+        self._cancels = Cancels(inbox)
         self._ended: asyncio.Event
         self._loop: asyncio.AbstractEventLoop
 
     def run(self) -> None:
         with asyncio.Runner(loop_factory=self._make_loop) as runner:
             runner.run(self._live())
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.stop()
 
     async def _live(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        self._inbox.on_ring = lambda: self._loop.call_soon_threadsafe(self._pump)
+        self._inbox.on_ring = lambda: _soon(self._loop, self._pump)
         self._pump()
         await self._ended.wait()
 
@@ -216,11 +224,9 @@ class ConcurrentRunner:
                 self._ended.set()
 
     def _start(self, row: Row, arrived: float) -> None:
-        if row[3] in self._cancels:
-            self._cancels.discard(row[3])
-            self._reporter.add(cancelled_before_start(row), hold=False)
-            return
         run = self._executor.open(row, arrived)
+        if isinstance(run, Run) and self._cancels.found(run.number):
+            run = cancelled_before_start(row)
         if not isinstance(run, Run):
             self._reporter.add(run, hold=False)
             return
@@ -229,6 +235,9 @@ class ConcurrentRunner:
         run.started = monotonic()
         task = self._loop.create_task(self._one(run, slot), context=contextvars.copy_context())
         self._runs[run.number] = (run, task)
+        # Now that the listener would find it: did a cancel come since the look above?
+        if self._cancels.found(run.number):
+            self.interrupt(run.number, Why.CANCEL)
 
     async def _one(self, run: Run, slot: int) -> None:
         try:
@@ -237,6 +246,7 @@ class ConcurrentRunner:
             self._page.end(slot)
             self._free.append(slot)
             del self._runs[run.number]
+            self._interrupts.disarm(run.number)  # one that came since the task ended is forgotten
         self._reporter.add(outcome, hold=bool(self._inbox.rows) and bool(self._runs))
         self._pump()
 
@@ -245,9 +255,7 @@ class ConcurrentRunner:
             self._executor.begin(run)
             value = await (run.call() if run.task.is_async else self._in_thread(run))
         except asyncio.CancelledError as error:
-            if run.why is None:
-                return self._executor.raised(run, error)
-            return self._executor.raised(run, EXCEPTIONS[run.why]())
+            return self._executor.raised(run, interrupted(run, error))
         except BaseException as error:  # noqa: BLE001  whatever a task raises is its outcome
             return self._executor.raised(run, error)
         return self._executor.returned(run, value)
@@ -255,32 +263,58 @@ class ConcurrentRunner:
     async def _in_thread(self, run: Run) -> Any:
         context = contextvars.copy_context()
 
-        def call() -> Any:
+        def work() -> tuple[bool, Any]:
             # StopIteration cannot travel through a future, and an interrupt must not look like
             # the loop's own: both come home as values.
             try:
                 return True, context.run(guard, self._interrupts, run.number, run.call)
-            except BaseException as error:  # noqa: BLE001  raised again below
+            except BaseException as error:  # noqa: BLE001  raised again at home
                 return False, error
 
-        done, value = await self._loop.run_in_executor(self._threads, call)
-        if done:
-            return value
-        raise value
+        return await self._threads.run(work)
 
     def interrupt(self, number: int, why: Why) -> None:
+        if why is Why.CANCEL:
+            self._cancels.add(number)
         found = self._runs.get(number)
         if found is None:
-            if why is Why.CANCEL and any(row[3] == number for row, _ in list(self._inbox.rows)):
-                self._cancels.add(number)
             return
         run, task = found
-        run.why = why
-        run.context.cancelled = why is Why.CANCEL
+        first = run.aim(why)
         if run.task.is_async:
-            self._loop.call_soon_threadsafe(task.cancel)
-        else:
+            _soon(self._loop, run.cancel, task)
+        elif first:
             self._interrupts.request(number, why)
 
     def running(self) -> list[Run]:
         return [run for run, _ in list(self._runs.values())]
+
+
+class Cancels:
+    """Cancels of deliveries that had not started when they came."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self._numbers: set[int] = set()
+
+    def add(self, number: int) -> None:
+        """Remember one; what is neither waiting nor new is forgotten."""
+        self._numbers = (self._numbers & self._inbox.waiting()) | {number}
+
+    def found(self, number: int) -> bool:
+        """Whether this delivery is to be cancelled; asked at its start."""
+        return bool(self._numbers) and number in self._numbers
+
+
+def interrupted(run: Run, error: asyncio.CancelledError) -> BaseException:
+    """What a cancelled coroutine's end stands for: our interrupt, or a cancel of its own."""
+    if run.why is None:
+        return error
+    made = EXCEPTIONS[run.why]().with_traceback(error.__traceback__)
+    made.__suppress_context__ = True
+    return made
+
+
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *args: Any) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+        loop.call_soon_threadsafe(call, *args)

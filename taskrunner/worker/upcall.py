@@ -9,8 +9,9 @@ answered when that job is finished.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import fields
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -36,16 +37,76 @@ from taskrunner.states import State
 FINISHED: Final = "finished"
 """The method that waits: its value is a job's key, its answer nothing."""
 
-Call = Callable[[str, Any], Future[Any]]
+Answered = Callable[[bool, Any], None]
+
+
+class Calls:
+    """Questions that are out, and who waits for the answers. Thread-safe.
+
+    A task may be interrupted in the middle of any of this, so there are no locks in it: what is
+    touched here changes in one atomic step, and an answer that nobody waits for is dropped.
+    """
+
+    def __init__(self, send: Callable[[int, str, Any], None]) -> None:
+        self._send = send
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, Answered] = {}
+
+    def start(self, method: str, value: Any, answered: Answered) -> None:
+        """Ask; `answered` is called with the answer, on the listener's thread."""
+        call = next(self._numbers)
+        self._waiting[call] = answered
+        try:
+            self._send(call, method, value)
+        except BaseException:
+            self._waiting.pop(call, None)
+            raise
+
+    def ask(self, method: str, value: Any) -> Any:
+        """Ask and wait for the answer. Raises what the supervisor's side raised."""
+        answers: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
+        self.start(method, value, lambda *answer: answers.put(answer))
+        return _value(*answers.get())
+
+    async def aask(self, method: str, value: Any) -> Any:
+        """`ask`, from asyncio."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[tuple[bool, Any]] = loop.create_future()
+
+        def answered(ok: bool, value: Any) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(_resolve, future, (ok, value))
+
+        self.start(method, value, answered)
+        return _value(*await future)
+
+    def answer(self, call: int, ok: bool, value: Any) -> None:
+        """An answer has arrived."""
+        answered = self._waiting.pop(call, None)
+        if answered is not None:
+            answered(ok, value)
+
+
+def _resolve(future: asyncio.Future[Any], value: Any) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _value(ok: bool, value: Any) -> Any:
+    if not ok:
+        raise unpack_error(value)
+    return value
 
 
 class UpcallBroker(BrokerClient):
     """What a task may ask of its node's broker."""
 
+    # Of a broker that needs this: it lives in the supervisor's process and nowhere else.
     capabilities = Capabilities(results=True, shared=False, durable=False)
 
-    def __init__(self, call: Call) -> None:
-        self._call = call
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._ask = calls.ask
         self._mailboxes: dict[str, UpcallMailbox] = {}
 
     def ping(self) -> None:
@@ -58,7 +119,7 @@ class UpcallBroker(BrokerClient):
         return _receipts(self._ask("enqueue", _packed(messages)))
 
     async def aenqueue(self, messages: Sequence[Message]) -> list[Receipt]:
-        return _receipts(await asyncio.wrap_future(self._call("enqueue", _packed(messages))))
+        return _receipts(await self._calls.aask("enqueue", _packed(messages)))
 
     def open_mailbox(self, name: str) -> Mailbox:
         mailbox = UpcallMailbox(lambda: self._mailboxes.pop(name, None))
@@ -71,7 +132,7 @@ class UpcallBroker(BrokerClient):
         box = self._mailboxes[mailbox]
         for key, is_finished in zip(keys, finished, strict=True):
             if not is_finished and box.expects(key):
-                self._call(FINISHED, list(key)).add_done_callback(box.ringer(key))
+                self._calls.start(FINISHED, list(key), box.ringer(key))
         return finished
 
     def cancel(self, keys: Sequence[JobKey]) -> list[bool | None]:
@@ -92,9 +153,6 @@ class UpcallBroker(BrokerClient):
     def now(self) -> float:
         return float(self._ask("now", None))
 
-    def _ask(self, method: str, value: Any) -> Any:
-        return self._call(method, value).result()
-
 
 class UpcallMailbox(Mailbox):
     """Filled by the answers to calls that wait."""
@@ -110,8 +168,8 @@ class UpcallMailbox(Mailbox):
         self._expected.add(key)
         return new
 
-    def ringer(self, key: JobKey) -> Callable[[Future[Any]], None]:
-        def ring(_: Future[Any]) -> None:
+    def ringer(self, key: JobKey) -> Answered:
+        def ring(_ok: bool, _value: Any) -> None:
             self._expected.discard(key)
             self._bells.put(Bell(BellKind.FINISHED, key.queue, key.id))
 
