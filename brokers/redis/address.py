@@ -98,7 +98,10 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
         parts.port  # noqa: B018  raises where it is not a number
     except ValueError:
-        raise OptionError(f"Redis URL {scheme}://…: its host or port cannot be read") from None
+        raise OptionError(
+            f"Redis URL {scheme}://…: its host or port cannot be read "
+            "(a password's special characters are written like %23 for #)"
+        ) from None
     if parts.scheme not in SCHEMES:
         raise OptionError(f"Redis URL {scheme}://…: expected one of {', '.join(SCHEMES)}")
     return parts
@@ -121,6 +124,8 @@ def _options(parts: SplitResult) -> dict[str, Any]:
         options["username"] = unquote(parts.username)
     if parts.password:
         options["password"] = unquote(parts.password)
+    if parts.scheme == "rediss":
+        options |= {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
     options |= _place(parts)
     known = {**_OPTIONS, **(_TLS_OPTIONS if parts.scheme == "rediss" else {})}
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
@@ -130,12 +135,14 @@ def _options(parts: SplitResult) -> dict[str, Any]:
             options[name] = known[name](value)
         except ValueError as error:
             raise ValueError(f"option {name!r}: {error}") from None
+    if options.get("ssl_cert_reqs") == "none":
+        options["ssl_check_hostname"] = False  # there is no name in what is not looked at
     return options
 
 
 def _place(parts: SplitResult) -> dict[str, Any]:
     if parts.fragment:
-        raise ValueError("expected nothing after a #; write it as %23 in a password")
+        raise ValueError("expected nothing after a #")
     if parts.scheme == "unix":
         path = unquote(parts.path)
         if parts.hostname or not path.strip("/"):

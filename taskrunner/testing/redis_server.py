@@ -215,7 +215,8 @@ def _options(
         ["--save", ""] if not appendonly else ["--appendonly", "yes", "--appendfsync", "always"]
     )
     if password and user:
-        options += ["--user", f"{user} on >{password} ~* &* +@all", "--user", "default off"]
+        options += ["--user", user, "on", f">{password}", "~*", "&*", "+@all"]
+        options += ["--user", "default", "off"]
     elif password:
         options += ["--requirepass", password]
     if maxmemory:

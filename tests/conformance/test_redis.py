@@ -36,7 +36,7 @@ class RedisConformance(BrokerConformance):
 
 class TestOverTcp(RedisConformance):
     @pytest.fixture
-    def make_broker(self, redis_url: str) -> MakeBroker:
+    def make_broker(self, redis_url: str) -> MakeBroker:  # type: ignore[override]
         return brokers_at(redis_url)
 
 
@@ -56,11 +56,11 @@ def test_it_does_what_the_model_does(redis_server: RedisServer) -> None:
 
 class TestOverUnixSocket(RedisConformance):
     @pytest.fixture
-    def make_broker(self, redis_url: str, redis_server: RedisServer) -> MakeBroker:
+    def make_broker(self, redis_url: str, redis_server: RedisServer) -> MakeBroker:  # type: ignore[override]
         return brokers_at(redis_server.unix_url)
 
 
 class TestRedisBackend(BackendConformance):
     @pytest.fixture
-    def make_backend(self, redis_url: str) -> Callable[[], RedisBackend]:
+    def make_backend(self, redis_url: str) -> Callable[[], RedisBackend]:  # type: ignore[override]
         return lambda: RedisBackend.from_url(redis_url, namespace=uuid4().hex)

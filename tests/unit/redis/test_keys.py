@@ -1,0 +1,139 @@
+"""Redis Cluster: every key that a script touches is in the slot of the keys that it was given.
+
+Not read from the scripts but seen: MONITOR shows each command that a script runs, and the server
+itself says which of a command's arguments are keys.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from redis import Redis
+from redis.crc import key_slot
+
+from taskrunner.brokers.base import (
+    Blame,
+    JobKey,
+    Limits,
+    NodeInfo,
+    Note,
+    Outcome,
+    OutcomeKind,
+    Take,
+)
+from taskrunner.brokers.redis.broker import RedisBroker
+from taskrunner.brokers.redis.scripts import NAMES
+from taskrunner.message import Header, Message, Timing
+from taskrunner.testing.machine import compare_with_model
+from taskrunner.testing.redis_server import RedisServer
+
+LINE = re.compile(rb"^\S+ \[\d+ (\S+)\] (.*)$", re.DOTALL)
+ARGUMENT = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+NO_KEYS = {b"TIME", b"PUBLISH", b"SCAN"}
+QUEUES = ("q", "r")
+
+
+@pytest.fixture
+def client(redis_server: RedisServer) -> Iterator[Redis]:
+    client = redis_server.client()
+    yield client
+    client.close()
+
+
+def test_every_key_of_every_script_is_in_one_slot(redis_server: RedisServer, client: Redis) -> None:
+    made: list[RedisBroker] = []
+
+    def make(*, limits: Limits) -> RedisBroker:
+        namespace = uuid4().hex
+        made.append(RedisBroker.from_url(redis_server.url, namespace=namespace, limits=limits))
+        return made[-1]
+
+    with client.monitor() as monitor:  # type: ignore[no-untyped-call]
+        go_everywhere(make(limits=Limits(failed_max=0)))
+        compare_with_model(make, examples=3)
+        client.echo("that was all")
+        seen = list(commands_until(monitor, b"that was all"))
+    scripts = {sha: name for name, sha in made[0]._scripts._shas.items()}
+    called: set[str] = set()
+    slot, name, keys_seen = -1, "", 0
+    for source, command in seen:
+        keys = keys_of(client, command)
+        if source != b"lua":
+            if command[0] == b"EVALSHA":
+                name = scripts[command[1].decode()]
+                called.add(name)
+                (slot,) = {key_slot(key) for key in keys}
+            continue
+        keys_seen += len(keys)
+        assert {key_slot(key) for key in keys} <= {slot}, (name, command)
+    assert called == set(NAMES)
+    assert keys_seen > 1000
+    for broker in made:
+        broker.close()
+
+
+def go_everywhere(broker: RedisBroker) -> None:
+    """Call every script, with long values too."""
+    header, long = Header(task="t"), b"x" * 200
+    node = NodeInfo(id="n1", lease=15.0)
+    broker.join(node, QUEUES)
+    for queue in QUEUES:
+        broker.enqueue([Message(str(n), queue, header, long) for n in range(12)])
+        broker.enqueue(
+            [Message("late", queue, header, b"", timing=Timing(delay=9.0, expires_in=20.0))]
+        )
+        deliveries = broker.fetch("n1", [Take(queue, 11)], 1).deliveries
+        broker.note("n1", [Note(queue, d.id, d.number, 1, 0.1, long) for d in deliveries])
+        broker.watch("waiter", [JobKey(queue, "0")])
+        broker.cancel([JobKey(queue, "10"), JobKey(queue, "11")])
+        broker.beat(node, [queue])
+        outcomes = [
+            Outcome(queue, d.id, d.number, kind, error=long, reason=long.decode(), delay=1.0)
+            for d, kind in zip(deliveries, OutcomeKind, strict=False)
+        ]
+        outcomes[0] = outcomes[0]._replace(result=long, retention=0)
+        outcomes[1] = outcomes[1]._replace(blame=Blame.CRASH)
+        outcomes[6] = outcomes[6]._replace(park_key="k" * 100)
+        broker.settle("n1", outcomes)
+        broker.unpark(queue, ["k" * 100], 5)
+        broker.get([JobKey(queue, str(n)) for n in range(12)])
+        broker.due([queue], 10.0, 5)
+        broker.set_skew(30.0)
+        broker.promote([queue], 5)
+        broker.sweep([queue], 100)
+        broker.reap([queue], 1, ["n1"])
+        broker.leave("n1", [queue])
+        broker.join(node, [queue])
+    broker.nodes()
+
+
+def commands_until(monitor: object, end: bytes) -> Iterator[tuple[bytes, list[bytes]]]:
+    """Who called what: the address of a client or `lua`, and the command."""
+    while True:
+        line = LINE.match(monitor.connection.read_response())  # type: ignore[attr-defined]
+        assert line is not None
+        command = [unescaped(part) for part in ARGUMENT.findall(line[2])]
+        if command == [b"ECHO", end]:
+            return
+        command[0] = command[0].upper()
+        yield line[1], command
+
+
+def unescaped(text: bytes) -> bytes:
+    return text.decode("unicode_escape").encode("latin-1")
+
+
+def keys_of(client: Redis, command: list[bytes]) -> list[bytes]:
+    if command[0] == b"EVALSHA":
+        return command[3 : 3 + int(command[2])]
+    if command[0] in NO_KEYS or len(command) == 1:
+        return []
+    if not command[1].startswith(b"{"):
+        return []
+    found = client.execute_command(  # type: ignore[no-untyped-call]
+        "COMMAND GETKEYS", *command
+    )
+    return [key if isinstance(key, bytes) else key.encode() for key in found]

@@ -1,0 +1,70 @@
+"""Each script is one documented .lua file behind one method, and names only documented keys."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+
+import pytest
+
+from taskrunner.brokers.redis.keys import QUEUE_KEYS, QUEUE_PREFIXES
+from taskrunner.brokers.redis.scripts import NAMES, Script, Scripts
+
+FOLDER = resources.files("taskrunner.brokers.redis")
+FILES = sorted(entry.name for entry in FOLDER.iterdir() if entry.name.endswith(".lua"))
+
+
+def read(file: str) -> str:
+    return (FOLDER / file).read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_script_says_what_it_takes_and_answers(name: str) -> None:
+    header = re.match(r"#!lua[^\n]*\n((?:--[^\n]*\n)+)", read(f"{name}.lua"))
+    assert header is not None
+    assert "-- KEYS[1]" in header[1]
+    assert "-- Returns" in header[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_script_has_a_method_of_its_name(name: str) -> None:
+    assert callable(getattr(Scripts, name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_script_uses_no_argument_that_its_header_does_not_name(name: str) -> None:
+    text = read(f"{name}.lua")
+    parts = re.findall(r"^-- include: (.*)$", text, re.MULTILINE)
+    included = "".join(read(f"{part}.lua") for line in parts for part in line.split())
+    header, _, body = (text + included).partition("\nlocal")
+    documented = set(re.findall(r"^-- ((?:KEYS|ARGV)\[\d+)", text + included, re.MULTILINE))
+    used = set(re.findall(r"((?:KEYS|ARGV)\[\d+)\]", body))
+    assert used <= documented, header
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_script_names_only_keys_of_the_map(file: str) -> None:
+    named = set(re.findall(r"P \.\. '([^']+)'", read(file)))
+    unknown = {key for key in named if key not in QUEUE_KEYS | QUEUE_PREFIXES}
+    assert unknown == set()
+
+
+def test_every_key_of_the_map_is_used() -> None:
+    text = "".join(read(file) for file in FILES)
+    quoted = {key for key in QUEUE_KEYS | QUEUE_PREFIXES if f"'{key}'" in text}
+    # The meta key comes as KEYS[1], and only the backend has the last.
+    assert (QUEUE_KEYS | QUEUE_PREFIXES) - quoted == {"meta", "kept:"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_older_servers_get_a_text_without_a_first_line_that_they_cannot_read(name: str) -> None:
+    script = Script.read(name)
+    assert script.modern.startswith(b"#!lua")
+    assert b"#!" not in script.plain
+    assert (b"allow-oom" in script.modern.splitlines()[0]) == (b":none" in script.plain)
+
+
+def test_only_what_fills_a_store_is_refused_by_a_full_one() -> None:
+    modern = {name: Script.read(name).modern.decode().splitlines()[0] for name in NAMES}
+    refused = {name for name, line in modern.items() if line == "#!lua"}
+    assert refused == {"enqueue", "register", "set_skew"}
