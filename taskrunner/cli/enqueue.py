@@ -90,7 +90,10 @@ def _options(command: Any) -> Any:
 @broker_options
 @click.option("--wait", is_flag=True, help="Wait until it has ended and show the result.")
 @click.option(
-    "--wait-timeout", metavar="SECONDS", type=float, help="Wait that long at most; implies --wait."
+    "--wait-timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    help="Wait that long at most; implies --wait.",
 )
 @json_option
 def enqueue(
