@@ -76,13 +76,13 @@ def codec_for(*functions: Callable[..., Any]) -> Codec:
     return codec
 
 
-def takes_all(
+def takes_all(  # type: ignore[empty-body]
     a: dict[str, list[Pair]],
     *b: Address | None,
     c: Annotated[Rights, "meta"],
     d: Level,
     **e: Counted,
-) -> Colour: ...  # type: ignore[empty-body]
+) -> Colour: ...
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,11 @@ class Zone(tzinfo):
     def utcoffset(self, _: datetime | None) -> timedelta:
         return timedelta(0)
 
+    dst = utcoffset
+
+    def tzname(self, _: datetime | None) -> str:
+        return "Z"
+
 
 CYCLE: list[Any] = []
 CYCLE.append(CYCLE)
