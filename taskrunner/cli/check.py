@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from taskrunner.app import App
-from taskrunner.cli.connect import broker_options, json_option, settle
+from taskrunner.cli.connect import broker_options, json_option, ping, settle
 from taskrunner.cli.output import as_json, say, show_json, show_table
 from taskrunner.config import SETTING_NAMES, Config
 from taskrunner.task import DEFAULT_QUEUE
@@ -16,10 +16,15 @@ from taskrunner.task import DEFAULT_QUEUE
 @click.command()
 @click.argument("app", metavar="APP")
 @broker_options
-@click.option("--ping", is_flag=True, help="Ask the broker and the result backend for an answer.")
+@click.option(
+    "--ping",
+    "wants_ping",
+    is_flag=True,
+    help="Ask the broker and the result backend for an answer.",
+)
 @json_option
 def check(
-    app: str, broker: str | None, namespace: str | None, ping: bool, wants_json: bool
+    app: str, broker: str | None, namespace: str | None, wants_ping: bool, wants_json: bool
 ) -> None:
     """Load APP and its settings; print each with where it comes from, and the tasks. Starts nothing.
 
@@ -27,21 +32,14 @@ def check(
     """
     found = settle(app, {"broker": broker, "namespace": namespace})
     try:
-        if ping:
-            _ping(found)
+        if wants_ping:
+            ping(found)
         if wants_json:
-            show_json(_as_map(found, ping))
+            show_json(_as_map(found, wants_ping))
         else:
-            _show(found, ping)
+            _show(found, wants_ping)
     finally:
         found.close()
-
-
-def _ping(app: App) -> None:
-    """Raises BrokerUnavailable where one does not answer."""
-    app.broker.ping()
-    if app.backend is not None:
-        app.backend.ping()
 
 
 def _as_map(app: App, answered: bool) -> dict[str, Any]:

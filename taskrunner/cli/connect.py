@@ -78,10 +78,17 @@ def connected(target: str | None, **arguments: Any) -> Iterator[App]:
         raise ConfigError([not_shared(app.config)])
     try:
         # Asked first, so that a wrong address is an answer now and not an outage to ride out.
-        app.broker.ping()
+        ping(app)
         yield app
     finally:
         app.close()
+
+
+def ping(app: App) -> None:
+    """Raises BrokerUnavailable where the broker or the result backend does not answer."""
+    app.broker.ping()
+    if app.backend is not None:
+        app.backend.ping()
 
 
 def not_shared(config: Config) -> str:

@@ -62,15 +62,18 @@ def execute(argv: Sequence[str]) -> int:
     Raises nothing but BrokenPipeError, where whoever reads the output has gone.
     """
     try:
-        result = program.main(_expanded(argv), prog_name="taskrunner", standalone_mode=False)
+        with program.make_context("taskrunner", _expanded(argv)) as context:
+            result = program.invoke(context)
         return Exit.OK if result is None else int(result)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
     except click.ClickException as error:
         error.show()
         return Exit.USAGE
     except TaskrunnerError as error:
         _explain(error)
         return exit_of(error)
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         complain("interrupted")
         return Exit.INTERRUPTED
     except BrokenPipeError:

@@ -8,7 +8,8 @@ import click
 
 from taskrunner import log
 from taskrunner.app import App
-from taskrunner.cli.connect import broker_options, settle
+from taskrunner.cli import interrupts
+from taskrunner.cli.connect import broker_options, ping, settle
 from taskrunner.events import Events
 from taskrunner.supervisor.supervisor import run as supervise
 
@@ -51,16 +52,19 @@ def run(app: str, strict: bool, **arguments: str | None) -> None:
     skips the waiting. What is not finished goes back to its queue.
     """
     found = settle(app, {**arguments, "strict": strict or None})
-    config = found.config
-    is_shared = found.broker.capabilities.shared
-    found.close()
-    restore = log.configure(config.log_level, config.log_format)
+    try:
+        # Later an outage is ridden out; a wrong address at the start is better said at once.
+        ping(found)
+    finally:
+        found.close()
+    restore = log.configure(found.config.log_level, found.config.log_format)
     events = Events()
     log.EventLog(events)
     try:
-        if not is_shared:
+        if not found.broker.capabilities.shared:
             log.LOGGER.warning("%s", _means(found))
-        supervise(app, config, events)
+        interrupts.check()
+        supervise(app, found.config, events)
     finally:
         restore()
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -257,3 +258,14 @@ def test_no_password_is_in_repr_or_in_a_mistake(folder: Path) -> None:
     assert "redis://:***@a" in repr(config)
     assert "secret" not in str(problems(folder, code={"broker": "//u:secret@host"}))
     assert "secret" not in str(problems(folder, environ={"TASKRUNNER_BROKERS": "x://:secret@h"}))
+
+
+def test_the_guide_lists_every_setting_with_what_it_accepts_and_its_default() -> None:
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "settings.md"
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| .+? \| (.+) \|$", guide.read_text(), re.M)
+    assert [name for name, _, _ in rows] == list(SETTING_NAMES)
+    for name, default, accepts in rows:
+        assert accepts == KINDS[name].accepts
+        if name not in ("processes", "backend"):
+            kind, text = KINDS[name], default.strip("`")
+            assert kind.check(kind.parse(text)) == getattr(Config(), name)

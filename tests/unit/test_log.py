@@ -4,7 +4,9 @@ import inspect
 import io
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -252,3 +254,21 @@ def test_restore_leaves_the_logger_as_it_was() -> None:
     assert not log.LOGGER.propagate
     restore()
     assert (log.LOGGER.level, log.LOGGER.propagate, list(log.LOGGER.handlers)) == before
+
+
+def test_the_guide_lists_every_event() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "logging.md").read_text()
+    rows = re.findall(r"^\| (\w+) \| `(\w+)` \|", guide, re.M)
+    assert sorted(name for _, name in rows) == sorted(kind.__name__ for kind in KINDS)
+    for level, name in rows:
+        fixed, _ = log._LINES[getattr(events, name)]
+        if isinstance(fixed, int):
+            assert logging.getLevelName(fixed).lower() == level
+
+
+def test_a_child_that_was_asked_to_end_is_no_error(configured: Callable[..., Lines]) -> None:
+    lines = configured("text", "info")
+    lines.events.emit(events.ChildDied(1, 77, 0, None, 0))
+    assert lines.text == ""
+    lines.events.emit(events.ChildDied(1, 77, 0, None, 2))
+    assert "ERROR" in lines.last
