@@ -113,18 +113,38 @@ def test_each_loop_has_connections_and_closes_them(
 
 
 def test_a_cancelled_call_spoils_no_connection(broker: RedisBroker) -> None:
-    async def go() -> list[bool]:
+    async def go() -> None:
         await broker.aenqueue([make_message("warm")])
-        for n in range(20):
+        for n in range(50):
             call = asyncio.ensure_future(broker.aenqueue([make_message(f"cut-{n}")]))
             for _ in range(n % 5):
                 await asyncio.sleep(0)
             call.cancel()
             await asyncio.wait([call])
-        return [(await broker.aenqueue([make_message(f"job-{n}")]))[0].accepted for n in range(5)]
+            echo = [("ECHO", f"{n}")]
+            assert await broker._async_connections.exchange(echo) == [f"{n}".encode()]
 
-    assert asyncio.run(go()) == [True] * 5
+    asyncio.run(go())
     gc.collect()
+    broker.close()
+
+
+def test_an_interrupted_call_spoils_no_connection(
+    broker: RedisBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that is told to stop may be in the middle of one."""
+    store = Store(broker)
+    store.enqueue("a")
+    (connection,) = broker._connections._idle
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(connection, "read_response", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            store.state("a")
+    assert broker._connections.exchange([("ECHO", "x")]) == [b"x"]
     broker.close()
 
 

@@ -60,15 +60,14 @@ def test_every_key_of_every_script_is_in_one_slot(redis_server: RedisServer, cli
     called: set[str] = set()
     slot, name, keys_seen = -1, "", 0
     for source, command in seen:
-        keys = keys_of(client, command)
-        if source != b"lua":
-            if command[0] == b"EVALSHA":
-                name = scripts[command[1].decode()]
-                called.add(name)
-                (slot,) = {key_slot(key) for key in keys}
-            continue
-        keys_seen += len(keys)
-        assert {key_slot(key) for key in keys} <= {slot}, (name, command)
+        if source == b"lua":
+            keys = keys_of(client, command)
+            keys_seen += len(keys)
+            assert {key_slot(key) for key in keys} <= {slot}, (name, command)
+        elif command[0] == b"EVALSHA":
+            name = scripts[command[1].decode()]
+            called.add(name)
+            (slot,) = {key_slot(key) for key in command[3 : 3 + int(command[2])]}
     assert called == set(NAMES)
     assert keys_seen > 1000
     for broker in made:
@@ -127,11 +126,7 @@ def unescaped(text: bytes) -> bytes:
 
 
 def keys_of(client: Redis, command: list[bytes]) -> list[bytes]:
-    if command[0] == b"EVALSHA":
-        return command[3 : 3 + int(command[2])]
-    if command[0] in NO_KEYS or len(command) == 1:
-        return []
-    if not command[1].startswith(b"{"):
+    if command[0] in NO_KEYS:
         return []
     found = client.execute_command(  # type: ignore[no-untyped-call]
         "COMMAND GETKEYS", *command
