@@ -1,13 +1,14 @@
 # One command for each thing one does here. Everything stays inside this folder, in .venv; only
 # system packages that are missing (python3-venv, redis-server) are installed outside of it.
+# The newest Python found is taken; `make PYTHON=python3.12 ...` names another.
 
 VENV := .venv
-PYTHON := $(VENV)/bin/python
-PIP := $(PYTHON) -m pip -qq --disable-pip-version-check
+IN_VENV := $(VENV)/bin/python
+PIP := $(IN_VENV) -m pip -qq --disable-pip-version-check
 
 # An environment whose interpreter was upgraded away, or whose folder was moved, is made afresh.
 BROKEN := $(shell test ! -e $(VENV) || \
-	{ test "$$(cat $(VENV)/created)" = '$(CURDIR)' && $(PYTHON) -c pass; } 2>/dev/null || echo broken)
+	{ test "$$(cat $(VENV)/created)" = '$(CURDIR)' && $(IN_VENV) -c pass; } 2>/dev/null || echo broken)
 
 .PHONY: help
 help: ## print this help
@@ -19,11 +20,11 @@ help: ## print this help
 
 .PHONY: demo
 demo: $(VENV)/installed ## set everything up and fingerprint the standard library, without a server
-	@$(PYTHON) docs/examples/fingerprint.py $(DEMO)
+	@$(IN_VENV) docs/examples/fingerprint.py $(DEMO)
 
 .PHONY: test
 test: $(VENV)/installed-dev redis ## set everything up and run the whole suite (TESTS=... for a part of it)
-	@$(PYTHON) -m pytest $(TESTS)
+	@$(IN_VENV) -m pytest $(TESTS)
 
 # -- what a change must pass
 
@@ -32,25 +33,25 @@ check: format-check lint types layers test ## all that CI runs: format, lint, ty
 
 .PHONY: format
 format: $(VENV)/installed-dev ## rewrite the code in the house format
-	@$(PYTHON) -m ruff check --quiet --fix-only .
-	@$(PYTHON) -m ruff format .
+	@$(IN_VENV) -m ruff check --quiet --fix-only .
+	@$(IN_VENV) -m ruff format .
 
 .PHONY: format-check
 format-check: $(VENV)/installed-dev
-	@$(PYTHON) -m ruff format --check .
+	@$(IN_VENV) -m ruff format --check .
 
 .PHONY: lint
 lint: $(VENV)/installed-dev ## ruff
-	@$(PYTHON) -m ruff check .
+	@$(IN_VENV) -m ruff check .
 
 .PHONY: types
 types: $(VENV)/installed-dev ## mypy (strict), pyright, and whether every public name has a type
-	@$(PYTHON) -m mypy
-	@$(PYTHON) -m pyright
+	@$(IN_VENV) -m mypy
+	@$(IN_VENV) -m pyright
 
 .PHONY: layers
 layers: $(VENV)/installed-dev ## who may import whom: the contracts in pyproject.toml
-	@$(PYTHON) -c "from importlinter.cli import lint_imports_command as run; run()" --no-logo
+	@$(IN_VENV) -c "from importlinter.cli import lint_imports_command as run; run()" --no-logo
 
 .PHONY: clean
 clean: ## remove everything that was made here, the virtual environment too
