@@ -49,7 +49,8 @@ from taskrunner.errors import (
     UnknownTask,
     WouldDeadlock,
 )
-from taskrunner.job import Job, JobInfo
+from taskrunner.job import Job
+from taskrunner.jobinfo import JobInfo
 from taskrunner.message import ErrorInfo, Message
 from taskrunner.middleware import Middleware
 from taskrunner.retry import Backoff

@@ -13,29 +13,27 @@ nothing, and settings are those of the process that uses the App.
 from __future__ import annotations
 
 import inspect
-import os
-import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from taskrunner import context, registry
 from taskrunner.backends.base import ResultBackend
-from taskrunner.brokers.base import BrokerClient, Limits, Receipt
+from taskrunner.brokers.base import BrokerClient, Receipt
 from taskrunner.codec import Codec, Encoder
-from taskrunner.config import SETTING_NAMES, Config
+from taskrunner.config import Config
 from taskrunner.errors import ArgumentError, DeclarationError, OptionError, UnknownTask
 from taskrunner.job import Job
 from taskrunner.message import Message
 from taskrunner.middleware import Middleware, enqueue_hooks
 from taskrunner.naming import nearest
-from taskrunner.options import OptionArguments, Options, validate_queue_name
+from taskrunner.options import NOTHING, OptionArguments, Options, validate_queue_name
 from taskrunner.retry import ANY_ERROR, Backoff, Policy
 from taskrunner.submission import asubmit, asubmit_many, rejection, submit, submit_many
 from taskrunner.task import AsyncTask, Submission, Task, check_function
 from taskrunner.waiting import ResultWaiter
+from taskrunner.wiring import Wiring
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,20 +72,13 @@ class App:
         for one in middleware:
             if not isinstance(one, Middleware):
                 raise OptionError(f"middleware={one!r}: expected instances of Middleware")
+        self._wiring = Wiring(
+            broker=broker, backend=backend, namespace=namespace, settings=settings
+        )
         self.codec: Codec = Codec(encoders)
         self.middleware: tuple[Middleware, ...] = tuple(middleware)
         self._hooks = enqueue_hooks(self.middleware)
         self._tasks: dict[str, Task[..., Any]] = {}
-        self._own_broker = broker if isinstance(broker, BrokerClient) else None
-        self._own_backend = backend if isinstance(backend, ResultBackend) else None
-        self._settings = _settings(broker, backend, namespace, settings)
-        self._lock = threading.RLock()
-        self._config: Config | None = None
-        self._adopted = False
-        self._broker: BrokerClient | None = None
-        self._backend: ResultBackend | None = None
-        self._waiter: ResultWaiter | None = None
-        self._opened_in = 0
         self._policies: dict[str, Policy] = {}
         self._payload_limit_bytes: int | None = None
 
@@ -143,7 +134,7 @@ class App:
         found = self._policies.get(task)
         if found is None:
             config = self.config
-            declared = self._tasks[task].declared if task in self._tasks else Options()
+            declared = self._tasks[task].declared if task in self._tasks else NOTHING
             found = self._policies[task] = Policy(
                 timeout=config.timeout_s if declared.timeout is None else declared.timeout,
                 retries=config.retries if declared.retries is None else declared.retries,
@@ -214,15 +205,16 @@ class App:
     ) -> Message:
         args, kwargs = _checked_arguments(args, kwargs)
         if isinstance(task, Task):
-            found, chosen = task, task.chosen.merged(chosen)
+            found = task
         elif self._tasks:
             found = self._known(task)
         else:
             # A client without the code of the tasks: the nodes know what there is.
             check_function(_nothing, task)
-            return Submission(task, Options(), chosen).message(self, args, kwargs)
-        found.check(args, kwargs)
-        return Submission(found.name, found.declared, chosen).message(self, args, kwargs)
+            return Submission(task, NOTHING, chosen).message(self, args, kwargs)
+        if chosen is not NOTHING:
+            found = found.with_options(chosen)
+        return found.message(*args, **kwargs)
 
     def _known(self, name: str) -> Task[..., Any]:
         try:
@@ -291,35 +283,23 @@ class App:
                 raise OptionError(f"{name}={number!r}: expected a whole number, 1 or more")
         if processes is not None and threads is not None:
             raise OptionError("processes and threads were both given: expected one of them")
-        config = self._config_with(settings)
+        config = self._wiring.config_with(settings)
         found: AbstractContextManager[None] = registry.supervisor_factory()(
             self, processes=processes, threads=threads, config=config
         )
         return found
-
-    def _config_with(self, settings: Mapping[str, Any]) -> Config:
-        if not settings:
-            return self.config
-        loaded = Config.load(code={**self._settings, **settings})
-        if not self._adopted:
-            return loaded
-        return replace(self.config, **{name: getattr(loaded, name) for name in settings})
 
     # -- wiring
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """The settings given in code, as they were given."""
-        return MappingProxyType(self._settings)
+        return self._wiring.settings
 
     @property
     def config(self) -> Config:
         """The settings: those given in code over the environment over files. Raises ConfigError."""
-        if self._config is None:
-            with self._lock:
-                if self._config is None:
-                    self._config = Config.load(code=self._settings)
-        return self._config
+        return self._wiring.config
 
     @property
     def payload_limit_bytes(self) -> int:
@@ -331,96 +311,30 @@ class App:
     @property
     def broker(self) -> BrokerClient:
         """The broker; made at the first call, connected when it is first asked something."""
-        if self._broker is None:
-            with self._lock:
-                if self._broker is None:
-                    self._opened_in = os.getpid()
-                    self._broker = self._own_broker or self._made_broker()
-        return self._broker
-
-    def _made_broker(self) -> BrokerClient:
-        config = self.config
-        limits = Limits(
-            failed_retention=config.failed_retention_s,
-            failed_max=config.failed_max,
-            retention=config.retention_s,
-        )
-        return registry.broker_from_url(config.broker, namespace=config.namespace, limits=limits)
+        return self._wiring.broker
 
     @property
     def backend(self) -> ResultBackend | None:
         """Where results are kept; None: the broker keeps them itself."""
-        if self._own_backend is not None:
-            return self._own_backend
-        url = self.config.backend
-        if url is None or url == self.config.broker:
-            return None
-        if self._backend is None:
-            with self._lock:
-                if self._backend is None:
-                    self._opened_in = os.getpid()
-                    namespace = self.config.namespace
-                    self._backend = registry.backend_from_url(url, namespace=namespace)
-        return self._backend
+        return self._wiring.backend
 
     @property
     def waiter(self) -> ResultWaiter:
         """What waits for results; one for each process."""
-        if self._waiter is None or self._opened_in != os.getpid():
-            broker = self.broker
-            with self._lock:
-                if self._waiter is None or self._opened_in != os.getpid():
-                    self._waiter = ResultWaiter(broker)
-                    self._opened_in = os.getpid()
-        return self._waiter
+        return self._wiring.waiter
 
     def adopt(self, config: Config, broker: BrokerClient | None = None) -> None:
         """Use settings, and perhaps a broker, that were decided elsewhere; drops connections.
 
         For whoever runs the App: the command line, a fork server, a worker process.
         """
-        self.close()
-        with self._lock:
-            self._config = config
-            self._adopted = True
-            self._broker = broker
-            self._backend = None
-            self._policies.clear()
-            self._payload_limit_bytes = None
+        self._wiring.adopt(config, broker)
+        self._policies.clear()
+        self._payload_limit_bytes = None
 
     def close(self) -> None:
         """Let go of connections and threads. The App stays usable and opens new ones."""
-        with self._lock:
-            waiter, self._waiter = self._waiter, None
-            if self._opened_in != os.getpid():
-                return  # they are the parent's: closing them here, after a fork, would end them there
-        if waiter is not None:
-            waiter.close()
-        for opened in (self._broker, self._backend or self._own_backend):
-            if opened is not None:
-                opened.close()
-
-
-def _settings(
-    broker: object, backend: object, namespace: str | None, settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What was given in code. Raises OptionError for a setting that does not exist."""
-    known = set(SETTING_NAMES)
-    for name in settings:
-        if name not in known:
-            raise OptionError(f"there is no setting {name!r}; {nearest(name, known)}")
-    found = dict(settings)
-    for name, value, kind in (
-        ("broker", broker, BrokerClient),
-        ("backend", backend, ResultBackend),
-    ):
-        if isinstance(value, str):
-            found[name] = value
-        elif value is not None and not isinstance(value, kind):
-            raise OptionError(f"{name}={value!r}: expected a URL or a {kind.__name__}")
-    if namespace is not None:
-        found["namespace"] = namespace
-    return found
+        self._wiring.close()
 
 
 def _checked_arguments(

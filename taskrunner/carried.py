@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from taskrunner.errors import ArgumentError
-from taskrunner.naming import nearest, qualified_name
+from taskrunner.naming import kind_name, nearest, qualified_name
 
 _UNIONS: Final = (typing.Union, types.UnionType)
 
@@ -86,7 +86,7 @@ class DeclaredTypes:
             return found
         made = carried(kind)
         if made is None:
-            raise ArgumentError(f"{qualified_name(kind)} cannot be carried")
+            raise ArgumentError(f"{kind_name(kind)} cannot be carried")
         if not self.empty:
             raise ArgumentError(
                 f"{made.name} is carried only where the annotations of a task mention it: annotate "

@@ -39,7 +39,11 @@ def qualified_name(thing: type | object) -> str:
 
 def type_name(value: object) -> str:
     """The type of a value, for messages: without the module where that is builtins."""
-    kind = type(value)
+    return kind_name(type(value))
+
+
+def kind_name(kind: type) -> str:
+    """A class, for messages: without the module where that is builtins."""
     return kind.__qualname__ if kind.__module__ == "builtins" else qualified_name(kind)
 
 

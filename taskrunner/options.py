@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypedDict
@@ -71,6 +71,8 @@ class Options:
     def of(cls, **raw: Any) -> Options:
         """Validate options as users write them; None means that it was not given. Raises
         OptionError."""
+        if not raw:
+            return NOTHING
         found: dict[str, Any] = {}
         for name, value in raw.items():
             accept = _ACCEPT.get(name)
@@ -86,18 +88,20 @@ class Options:
 
     def merged(self, over: Options) -> Options:
         """These options with `over` put over them. Headers are merged key by key."""
-        if over is _NOTHING or over == _NOTHING:
+        if over is NOTHING:
             return self
-        changes = {f.name: getattr(over, f.name) for f in fields(over)}
-        changes = {name: value for name, value in changes.items() if value is not None}
+        if self is NOTHING:
+            return over
+        # By hand and not by `dataclasses.replace`: `.options()` is part of many a submission.
+        said = {name: value for name in _FIELDS if (value := getattr(over, name)) is not None}
         for one, other in _EITHER:
             # The later one wins, also where it says the same in another way.
-            if one in changes or other in changes:
-                changes.setdefault(one, None)
-                changes.setdefault(other, None)
+            if one in said or other in said:
+                said.setdefault(one, None)
+                said.setdefault(other, None)
         if self.headers and over.headers:
-            changes["headers"] = MappingProxyType({**self.headers, **over.headers})
-        return replace(self, **changes)
+            said["headers"] = MappingProxyType({**self.headers, **over.headers})
+        return Options(*[said[n] if n in said else getattr(self, n) for n in _FIELDS])
 
     def timing(self) -> Timing:
         """When a job with these options may start and when it must have."""
@@ -121,7 +125,10 @@ class Options:
 
 _EITHER: Final = (("delay", "eta"), ("expires", "expires_at"))
 _NO_TIMES: Final = (None,) * 5
-_NOTHING: Final = Options()
+_FIELDS: Final = tuple(f.name for f in fields(Options))
+
+NOTHING: Final = Options()
+"""No option was said; what `Options.of()` answers."""
 
 
 def validate_queue_name(name: object, option: str = "queue") -> str:

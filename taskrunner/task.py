@@ -21,7 +21,7 @@ from taskrunner.errors import ArgumentError, DeclarationError, PayloadTooLarge
 from taskrunner.ids import new_id
 from taskrunner.message import Message
 from taskrunner.naming import public_module
-from taskrunner.options import OptionArguments, Options
+from taskrunner.options import NOTHING, OptionArguments, Options
 
 if TYPE_CHECKING:
     from taskrunner.app import App
@@ -49,14 +49,14 @@ class Task(Generic[P, R]):
         app: App,
         name: str,
         declared: Options,
-        chosen: Options | None = None,
+        chosen: Options = NOTHING,
     ) -> None:
         self.fn: Callable[..., Any] = fn
         self.app: App = app
         self.name: str = name
         self.declared: Options = declared
         """the options given at the declaration"""
-        self.chosen: Options = chosen or Options()
+        self.chosen: Options = chosen
         """the options of this copy, which `.options()` made"""
         self.is_async: bool = inspect.iscoroutinefunction(fn)
         self._submission = Submission(name, declared, self.chosen)
@@ -85,9 +85,13 @@ class Task(Generic[P, R]):
 
     def options(self, **options: Unpack[OptionArguments]) -> Task[P, R]:
         """A copy of this task whose jobs have these options. Raises OptionError."""
+        return self.with_options(Options.of(**options))
+
+    def with_options(self, options: Options) -> Task[P, R]:
+        """`options`, for those that were validated before."""
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
-        copy.chosen = self.chosen.merged(Options.of(**options))
+        copy.chosen = self.chosen.merged(options)
         copy._submission = Submission(self.name, self.declared, copy.chosen)
         return copy
 
@@ -98,10 +102,6 @@ class Task(Generic[P, R]):
         """
         self._signature.check(args, kwargs)
         return self._submission.message(self.app, args, kwargs)
-
-    def check(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Raise ArgumentError unless the function takes these arguments."""
-        self._signature.check(args, kwargs)
 
     def arguments(self, body: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments in a message's body, by this task's annotations: where a parameter is

@@ -156,9 +156,9 @@ def test_the_header_carries_what_a_node_needs_and_no_more() -> None:
         queue="q", priority=1, delay=3, timeout=1, backoff=Backoff(2), headers={"a": "b"}
     )
     header = options.header("shop.send")
-    assert (header.task, header.timeout) == ("shop.send", 1.0)
-    assert header.retries is None
-    assert header.backoff == (2, 2.0, 600.0, True)
+    said = (header.task, header.timeout, header.retries)
+    assert said == ("shop.send", 1.0, None)
+    assert header.backoff == (2.0, 2.0, 600.0, True)
     assert header.headers == {"a": "b"}
 
 

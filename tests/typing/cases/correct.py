@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any, reveal_type
 
@@ -24,7 +23,6 @@ def send(user_id: int, *, template: str = "welcome") -> str:
 
 @app.task
 async def fetch(url: str) -> bytes:
-    await asyncio.sleep(0)
     return url.encode()
 
 
