@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from taskrunner.cli import interrupts
 from taskrunner.cli.exits import Exit
+
+_STDOUT: Final = 1
 
 
 def main() -> NoReturn:
@@ -24,7 +26,7 @@ def main() -> NoReturn:
         print(end="", flush=True)
     except BrokenPipeError:
         # Whoever read the output has seen enough. The interpreter flushes once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
         code = Exit.OK
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED

@@ -13,7 +13,8 @@ from taskrunner.cli.exits import Exit
 from taskrunner.cli.output import as_json, complain, local, say, show_facts, show_json, show_table
 from taskrunner.context import Progress
 from taskrunner.errors import ResultExpired, TaskrunnerError
-from taskrunner.job import Job, JobInfo
+from taskrunner.job import Job
+from taskrunner.jobinfo import JobInfo
 from taskrunner.options import Options
 from taskrunner.states import FINISHED, State
 

@@ -66,8 +66,9 @@ def plain(value: Any) -> Any:
 
 
 def _plain_container(value: Any) -> Any:
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return plain(value._asdict())
+    as_map = getattr(value, "_asdict", None)
+    if isinstance(value, tuple) and as_map is not None:
+        return plain(as_map())
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
