@@ -361,9 +361,13 @@ class Dispatcher:
         while self._backlog and (older_than is None or self._backlog[-1].since < older_than):
             held = self._backlog.pop()
             back.setdefault(held.delivery.node, []).append(verdict.released(held))
+        if back and crashpoints.ARMED:
+            crashpoints.reach("release.before")
         for node, outcomes in back.items():
             # The store puts each at the head of its priority: the oldest must come last.
             self._settle(node, outcomes)
+        if back and crashpoints.ARMED:
+            crashpoints.reach("release.after")
 
 
 def _run_failed(held: Held, row: Sequence[Any]) -> RunFailed:
