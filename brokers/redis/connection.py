@@ -106,7 +106,8 @@ class Connections:
 
     def _exchange(self, connection: Link, requests: Sequence[Request]) -> list[Reply]:
         try:
-            connection.connect()
+            if connection._sock is None:
+                connection.connect()
             connection.send_packed_command(pack(connection, requests))
             replies = [_read(connection) for _ in requests]
         except BaseException:
