@@ -43,7 +43,8 @@ def main() -> None:
 
 
 def _watch(url: str, commands: Counter[str]) -> None:
-    with redis.Redis.from_url(url).monitor() as monitor:
+    client = redis.Redis.from_url(url)
+    with client.monitor() as monitor:  # type: ignore[no-untyped-call]
         for entry in monitor.listen():
             if entry["client_type"] != "lua":
                 words = entry["command"].split()

@@ -11,7 +11,7 @@ from taskrunner.app import App
 from taskrunner.cli import interrupts
 from taskrunner.cli.connect import broker_options, ping, settle
 from taskrunner.events import Events
-from taskrunner.supervisor.supervisor import run as supervise
+from taskrunner.supervisor.node import run as supervise
 
 # Each option is a setting, and its text is judged with all other settings, so that all mistakes
 # are reported together.

@@ -50,6 +50,9 @@ class Line(IntEnum):
     EXITED = 15
 
 
+LOG_SETUP = "taskrunner.log:configure"
+"""By name: logs are a layer above, and only a node of its own has them set up."""
+
 CHILD_CODE = "from taskrunner.supervisor.forkserver import main_of_child as main; main()"
 SERVER_CODE = "from taskrunner.supervisor.forkserver import main; main(int(sys.argv[1]))"
 
@@ -71,6 +74,9 @@ def load(spec: Mapping[str, Any]) -> App:
     finally:
         context.importing = False
     app.adopt(Config.unpack(spec["config"]))
+    if spec["logs"]:
+        configure = registry.load(LOG_SETUP)
+        configure(app.config.log_level, app.config.log_format)
     return app
 
 

@@ -90,10 +90,11 @@ class Generation(Protocol):
 
 
 class ForkedGeneration:
-    """A fork server in a process of its own."""
+    """A fork server in a process of its own. With `logs` it and its children write log lines."""
 
-    def __init__(self, target: Target, config: Config, *, hears: Hears) -> None:
+    def __init__(self, target: Target, config: Config, *, hears: Hears, logs: bool = False) -> None:
         self._target = target
+        self._logs = logs
         self._config = config
         self._hears = hears
         self._decoder = frames.Decoder()
@@ -125,6 +126,7 @@ class ForkedGeneration:
                 "target": self._target.name,
                 "path": self._target.path,
                 "config": self._config.pack(),
+                "logs": self._logs,
             },
         )
         try:

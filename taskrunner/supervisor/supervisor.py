@@ -17,7 +17,7 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from taskrunner import crashpoints, registry
+from taskrunner import crashpoints
 from taskrunner.backends.base import ResultBackend
 from taskrunner.brokers.base import Bell, BellKind, Broker, JobKey
 from taskrunner.clock import SYSTEM_CLOCK, Clock
@@ -39,10 +39,8 @@ from taskrunner.supervisor.dispatch import Dispatcher
 from taskrunner.supervisor.fetch import FetchService
 from taskrunner.supervisor.generation import (
     Exit,
-    ForkedGeneration,
     Generation,
     Hears,
-    Target,
 )
 from taskrunner.supervisor.lease import LeaseService
 from taskrunner.supervisor.membership import Membership, give_back_strays, take_parked
@@ -53,7 +51,7 @@ from taskrunner.supervisor.settle import SettleService
 from taskrunner.supervisor.signals import Signals
 from taskrunner.supervisor.timelimits import TimeLimits
 from taskrunner.supervisor.upcalls import UpcallService
-from taskrunner.supervisor.waits import run_loop, unless, until
+from taskrunner.supervisor.waits import unless, until
 
 BUSY_LOOK_S = 0.02
 IDLE_LOOK_S = 0.1
@@ -382,32 +380,3 @@ class Supervisor:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._give_up(StartError(f"cannot start children again: {error}"))
-
-
-def run(target: str, config: Config, events: Events) -> None:
-    """Be a node until a signal says to stop. Raises AppNotFound, StartError, BrokerUnavailable."""
-    app = registry.load_app(target)
-    app.adopt(config)
-    broker = app.broker
-    if not isinstance(broker, Broker):
-        raise StartError(f"{type(broker).__name__} is a client's view of a broker, not a broker")
-
-    async def live() -> None:
-        signals = Signals()
-        supervisor = Supervisor(
-            broker=broker,
-            backend=app.backend,
-            config=config,
-            make_generation=lambda hears: ForkedGeneration(Target(target), config, hears=hears),
-            events=events,
-        )
-        signals.install()
-        obeying = asyncio.ensure_future(supervisor.obey(signals))
-        try:
-            await supervisor.run()
-        finally:
-            obeying.cancel()
-            signals.remove()
-
-    run_loop(live())
-    app.close()

@@ -1,0 +1,46 @@
+"""A node in a process of its own: what `taskrunner run` is."""
+
+from __future__ import annotations
+
+import asyncio
+
+from taskrunner import registry
+from taskrunner.brokers.base import Broker
+from taskrunner.config import Config
+from taskrunner.errors import StartError
+from taskrunner.events import Events
+from taskrunner.supervisor.generation import ForkedGeneration, Target
+from taskrunner.supervisor.signals import Signals
+from taskrunner.supervisor.supervisor import Supervisor
+from taskrunner.supervisor.waits import run_loop
+
+
+def run(target: str, config: Config, events: Events) -> None:
+    """Be a node until a signal says to stop. Raises AppNotFound, StartError, BrokerUnavailable."""
+    app = registry.load_app(target)
+    app.adopt(config)
+    broker = app.broker
+    if not isinstance(broker, Broker):
+        raise StartError(f"{type(broker).__name__} is a client's view of a broker, not a broker")
+
+    async def live() -> None:
+        signals = Signals()
+        supervisor = Supervisor(
+            broker=broker,
+            backend=app.backend,
+            config=config,
+            make_generation=lambda hears: ForkedGeneration(
+                Target(target), config, hears=hears, logs=True
+            ),
+            events=events,
+        )
+        signals.install()
+        obeying = asyncio.ensure_future(supervisor.obey(signals))
+        try:
+            await supervisor.run()
+        finally:
+            obeying.cancel()
+            signals.remove()
+
+    run_loop(live())
+    app.close()
