@@ -139,7 +139,7 @@ def unpack(wire: bytes) -> tuple[Header, bytes]:
     """The header and the body of a wire. Raises MessageError for anything that is not one."""
     try:
         version, header, body = msgpack.unpackb(wire, raw=False, strict_map_key=True)
-    except Exception as error:  # noqa: BLE001  msgpack raises a dozen kinds for hostile bytes
+    except Exception as error:  # msgpack raises a dozen kinds for hostile bytes
         raise MessageError(f"not a message: {type(error).__name__}: {error}") from error
     if version != VERSION or isinstance(version, bool):
         raise MessageError(f"message version {version!r}; this node reads version {VERSION}")
