@@ -11,6 +11,7 @@ from taskrunner.brokers.base import JobKey, JobRecord
 from taskrunner.clock import SYSTEM_CLOCK
 from taskrunner.errors import (
     AmbiguousJob,
+    BrokerUnavailable,
     JobCancelled,
     JobExpired,
     JobFailed,
@@ -120,9 +121,10 @@ class Job(Generic[R]):
         deadline = _Deadline(timeout)
         record = self._record_or_none(deadline.left())
         while record is not None and record.state not in FINISHED:
-            if not self._app.waiter.wait(self._key_of(record), deadline.left()):
-                raise self._timed_out(timeout, record)
-            record = self._record_or_none()
+            if self._app.waiter.wait(self._key_of(record), deadline.left()):
+                record = self._record_or_none()
+            else:
+                record = self._last_look(timeout)
         return self._outcome(record)
 
     async def aresult(self, timeout: float | timedelta | None = None) -> R:
@@ -130,9 +132,10 @@ class Job(Generic[R]):
         deadline = _Deadline(timeout)
         record = await asyncio.to_thread(self._record_or_none, deadline.left())
         while record is not None and record.state not in FINISHED:
-            if not await self._app.waiter.await_(self._key_of(record), deadline.left()):
-                raise self._timed_out(timeout, record)
-            record = await asyncio.to_thread(self._record_or_none)
+            if await self._app.waiter.await_(self._key_of(record), deadline.left()):
+                record = await asyncio.to_thread(self._record_or_none)
+            else:
+                record = await asyncio.to_thread(self._last_look, timeout)
         return await asyncio.to_thread(self._outcome, record)
 
     # -- the record
@@ -178,9 +181,20 @@ class Job(Generic[R]):
 
     # -- what it came to
 
-    def _timed_out(self, timeout: object, record: JobRecord) -> ResultTimeout:
-        return ResultTimeout(
-            f"job {self.id} did not finish within {timeout} seconds; it was {record.state}",
+    def _last_look(self, timeout: object) -> JobRecord | None:
+        """The record of a job that ended just as the time was up. Raises ResultTimeout for one
+        that has not, saying where it is."""
+        try:
+            record = self._record_or_none(within=0.0)
+        except BrokerUnavailable as error:
+            raise ResultTimeout(
+                f"job {self.id} was not seen to finish within {timeout} seconds: {error}",
+                job_id=self.id,
+            ) from error
+        if record is None or record.state in FINISHED:
+            return record
+        raise ResultTimeout(
+            f"job {self.id} did not finish within {timeout} seconds; it is {record.state}",
             job_id=self.id,
         )
 

@@ -15,6 +15,7 @@ from taskrunner.backends.memory import MemoryBackend
 from taskrunner.brokers.base import JobKey, Note, OutcomeKind
 from taskrunner.errors import (
     AmbiguousJob,
+    BrokerUnavailable,
     JobCancelled,
     JobExpired,
     JobFailed,
@@ -81,7 +82,7 @@ def test_aresult_waits_too_and_many_at_once(app: App) -> None:
 
 def test_a_wait_that_takes_too_long_says_so(app: App) -> None:
     job = app.enqueue("add", (1,))
-    with pytest.raises(ResultTimeout, match=r"within 0.01 seconds; it was pending") as caught:
+    with pytest.raises(ResultTimeout, match=r"within 0.01 seconds; it is pending") as caught:
         job.result(timeout=0.01)
     assert isinstance(caught.value, TimeoutError)
     assert caught.value.job_id == job.id
@@ -90,6 +91,36 @@ def test_a_wait_that_takes_too_long_says_so(app: App) -> None:
     with pytest.raises(ResultTimeout):
         asyncio.run(job.aresult(timeout=0.01))
     app.close()
+
+
+def test_a_job_that_ends_just_as_the_time_is_up_has_still_ended(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = app.enqueue("add", (1,))
+
+    def too_late(*_: Any) -> bool:
+        OneNode(app).succeed("in time")
+        return False
+
+    monkeypatch.setattr(app.waiter, "wait", too_late)
+    assert job.result(timeout=1) == "in time"
+
+
+def test_an_outage_at_the_end_of_the_wait_is_a_timeout_that_says_so(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = app.enqueue("add", (1,))
+
+    def away(*_: Any) -> Any:
+        raise BrokerUnavailable("nobody at home")
+
+    def too_late(*_: Any) -> bool:
+        monkeypatch.setattr(type(app.broker), "get", away)
+        return False
+
+    monkeypatch.setattr(app.waiter, "wait", too_late)
+    with pytest.raises(ResultTimeout, match="nobody at home"):
+        job.result(timeout=1)
 
 
 @pytest.mark.parametrize("timeout", [-1, True, "1", float("nan")])
