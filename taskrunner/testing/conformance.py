@@ -24,6 +24,7 @@ from taskrunner.testing._conformance_bells import BellTests
 from taskrunner.testing._conformance_cancel import CancelTests
 from taskrunner.testing._conformance_deliver import DeliverTests
 from taskrunner.testing._conformance_fencing import FencingTests
+from taskrunner.testing._conformance_model import ModelTests
 from taskrunner.testing._conformance_nodes import NodeTests
 from taskrunner.testing._conformance_park import ParkTests
 from taskrunner.testing._conformance_settle import SettleTests
@@ -47,6 +48,7 @@ class BrokerConformance(
     BellTests,
     UpkeepTests,
     VolumeTests,
+    ModelTests,
 ):
     """Inherit it; `make_broker` is all it needs (see `_conformance_kit.BrokerKit`)."""
 

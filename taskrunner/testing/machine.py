@@ -1,0 +1,339 @@
+"""A Hypothesis state machine that drives a broker beside the model and compares them.
+
+    TestMyBroker = broker_machine(MyBroker).TestCase      # called as MyBroker(limits=Limits(...))
+
+`conformance.BrokerConformance` runs it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from taskrunner.brokers.base import (
+    Blame,
+    Broker,
+    Delivery,
+    JobKey,
+    Limits,
+    NodeInfo,
+    Note,
+    Outcome,
+    OutcomeKind,
+    Take,
+)
+from taskrunner.errors import NodeLost
+from taskrunner.states import State
+from taskrunner.testing._conformance_kit import check_counts, make_message
+from taskrunner.testing.model import FAILED_RETENTION, LEASE, RETENTION, Model
+
+QUEUES = ("q", "r")
+KEYS = [JobKey(queue, f"job-{n}") for queue in QUEUES for n in range(3)]
+ALL = 1000
+HORIZON = 105.0
+
+keys = st.sampled_from(KEYS)
+picks = st.integers(0, 10**6)
+"""chooses one of a list that changes: the index, modulo its length"""
+mostly_alive = st.sampled_from(["alive"] * 5 + ["any"])
+up_to_three = st.integers(0, 3)
+
+
+def broker_machine(make_broker: Callable[..., Broker]) -> type[RuleBasedStateMachine]:
+    """The machine for a kind of broker; `make_broker(limits=...)` answers one on an empty store."""
+    return type("BrokerMachine", (_BrokerMachine,), {"make_broker": staticmethod(make_broker)})
+
+
+def compare_with_model(
+    make_broker: Callable[..., Broker], *, examples: int = 30, steps: int = 40
+) -> None:
+    """Run the machine now. Raises what went wrong, with the shortest story that shows it."""
+    run_state_machine_as_test(
+        broker_machine(make_broker),
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+class _BrokerMachine(RuleBasedStateMachine):
+    make_broker: Callable[..., Broker]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model()
+        self.broker = self.make_broker(
+            limits=Limits(retention=RETENTION, failed_retention=FAILED_RETENTION)
+        )
+        self.broker.set_skew(0.0)
+        self.nodes: list[str] = []
+        """all that ever joined: their ids are not used again"""
+        self.silent: set[str] = set()
+        self.numbers: dict[str, int] = {}
+        self.fetches: list[tuple[str, list[Take], int]] = []
+        self.deliveries: list[Delivery] = []
+        self.messages: dict[JobKey, dict[str, Any]] = {}
+        self.calls = count()
+
+    def teardown(self) -> None:
+        self.broker.close()
+
+    # Few rules with many cases each: Hypothesis leaves some rules out of every story, and a story
+    # without deliveries is worth little.
+
+    # -- submit and control
+
+    @initialize()
+    def begin(self) -> None:
+        self._join()
+        self._join()
+        self._enqueue_all(5)
+
+    @rule(
+        key=keys,
+        call=st.sampled_from(["new", "new", "same"]),
+        priority=st.sampled_from([2, 5, 8]),
+        delay=st.sampled_from([0.0, 0.0, 15.0]),
+        expires_in=st.sampled_from([None, None, 25.0]),
+    )
+    def enqueue(self, key: JobKey, call: str, **fields: Any) -> None:
+        if call == "new" or key not in self.messages:
+            self._enqueue(key, {"call": f"call-{next(self.calls)}", **fields})
+        elif self.model.is_repeatable(key):
+            assert self._enqueue(key, self.messages[key])
+
+    def _enqueue_all(self, priority: int) -> None:
+        """Whatever id is free, in all priorities."""
+        for n, key in enumerate(KEYS):
+            expires_in = None if n % 3 else 25.0
+            fields = {"priority": (priority + 3 * n) % 9, "delay": 0.0, "expires_in": expires_in}
+            self._enqueue(key, {"call": f"call-{next(self.calls)}", **fields})
+
+    def _enqueue(self, key: JobKey, fields: dict[str, Any]) -> bool:
+        accepted = self.model.enqueue(key, **fields)
+        sent = {**fields, "delay": fields["delay"] or None}
+        (receipt,) = self.broker.enqueue([make_message(key.id, queue=key.queue, **sent)])
+        assert receipt == (accepted, None if accepted else key.id, None)
+        if accepted:
+            self.messages[key] = fields
+        return accepted
+
+    @rule(key=keys)
+    def cancel(self, key: JobKey) -> None:
+        assert self.broker.cancel([key]) == [self.model.cancel(key)]
+
+    # -- consume
+
+    @rule(
+        pick=picks,
+        among=mostly_alive,
+        first=up_to_three,
+        second=up_to_three,
+        again=st.booleans(),
+    )
+    def fetch(self, pick: int, among: str, first: int, second: int, again: bool) -> None:
+        node = self._node(pick, among)
+        self._fetch(node, first, second)
+        if again:
+            self._fetch_again(*self.fetches[pick % len(self.fetches)])
+            self._fetch_again(*self.fetches[-1])
+
+    def _fetch(self, node: str, first: int, second: int) -> None:
+        self.fetches.append((node, [Take("q", first), Take("r", second)], self.numbers[node]))
+        self.numbers[node] += first + second
+        self._fetch_again(*self.fetches[-1])
+
+    def _fetch_again(self, node: str, plan: list[Take], first: int) -> None:
+        if node not in self.model.leases:
+            with pytest.raises(NodeLost):
+                self.broker.fetch(node, plan, first)
+            return
+        found = self.broker.fetch(node, plan, first)
+        records = zip(KEYS, self.broker.get(KEYS), strict=True)
+        states = {key: None if record is None else record.state for key, record in records}
+        self.model.take(node, plan, first, found.deliveries, states)
+        known = {(d.node, d.number) for d in self.deliveries}
+        self.deliveries += [d for d in found.deliveries if (d.node, d.number) not in known]
+
+    @rule(
+        pick=picks,
+        which=st.sampled_from(["current", "late", "any"]),
+        kind=st.sampled_from(OutcomeKind),
+        started=st.booleans(),
+        blame=st.sampled_from(Blame),
+        error=st.sampled_from([None, b"error"]),
+        delay=st.sampled_from([0.0, 15.0, 35.0]),
+        retention=st.sampled_from([0.0, 25.0, 3605.0]),
+    )
+    def settle(self, pick: int, which: str, **fields: Any) -> None:
+        """Any delivery there ever was: current, late, stale or settled before; and twice."""
+        delivery = self._delivery(pick, which)
+        if fields["kind"] is OutcomeKind.PARKED:
+            fields.update(park_key="k", delay=fields["delay"] or 5.0)
+        outcome = Outcome(delivery.queue, delivery.id, delivery.number, **fields)
+        # Half of the tokens are those of somebody else.
+        for node in (self._node(pick, "any"), delivery.node):
+            expected = self.model.settle(node, outcome)
+            assert self.broker.settle(node, [outcome, outcome]) == [expected, expected]
+
+    @rule(pick=picks, which=st.sampled_from(["current", "late", "any"]))
+    def note(self, pick: int, which: str) -> None:
+        delivery = self._delivery(pick, which)
+        key = JobKey(delivery.queue, delivery.id)
+        note = Note(delivery.queue, delivery.id, delivery.number, 1, 0.0)
+        expected = self.model.note(delivery.node, key, delivery.number)
+        assert self.broker.note(delivery.node, [note]) == [expected]
+
+    def _delivery(self, pick: int, which: str) -> Delivery:
+        """One of a sort, after a new fetch where there is none. Current: its node holds the job.
+        Late: the job was taken back, and not settled."""
+        if not self._deliveries(which):
+            self._enqueue_all(pick)
+            self._fetch(self._node(pick), 3, 3)
+        found = self._deliveries(which) or self._deliveries("any")
+        return found[pick % len(found)] if found else self._nobodys_delivery()
+
+    def _deliveries(self, which: str) -> list[Delivery]:
+        states = {"current": {State.ACTIVE}, "late": set(State) - {State.ACTIVE}}
+        found = []
+        for delivery in self.deliveries:
+            key = JobKey(delivery.queue, delivery.id)
+            job = self.model.jobs[key]
+            is_last = (job.node, job.number) == (delivery.node, delivery.number)
+            is_open = job.settled_as is None and job.state in states.get(which, ())
+            if self.model.is_repeatable(key) and ((is_last and is_open) or which == "any"):
+                found.append(delivery)
+        return found
+
+    def _nobodys_delivery(self) -> Delivery:
+        return Delivery("q", "job-0", "nobody", 1, b"", 0, 0, 0, 0, None, None)
+
+    # -- nodes
+
+    @rule(pick=picks, how=st.sampled_from(["joins", "silent", "leaves", "dies", "beats", "reaps"]))
+    def node(self, pick: int, how: str) -> None:
+        """One that fell silent beats no more, but fetches and settles until it is lost."""
+        node = self._node(pick)
+        if how == "joins" or len(self.model.leases.keys() - self.silent) < 2:
+            self._join()
+        elif how == "silent":
+            self.silent.add(node)
+        elif how == "leaves":
+            self.broker.leave(node, QUEUES)
+            self.model.leave(node)
+        elif how == "beats":
+            self._beat(self._node(pick, "any"))
+        else:
+            self._reap(*[node] * (how == "dies"))
+
+    def _reap(self, *dead: str) -> None:
+        assert self.broker.reap(QUEUES, ALL, dead) == self.model.reap(dead)
+
+    def _join(self) -> None:
+        node = f"n{len(self.nodes)}"
+        self.nodes.append(node)
+        self.numbers[node] = 1
+        self.broker.join(NodeInfo(id=node, lease=LEASE), QUEUES)
+        self.model.beat(node)
+
+    def _beat(self, node: str) -> None:
+        if node not in self.model.leases:
+            with pytest.raises(NodeLost):
+                self.broker.beat(NodeInfo(id=node, lease=LEASE), QUEUES)
+        else:
+            marked = self.broker.beat(NodeInfo(id=node, lease=LEASE), QUEUES)
+            assert sorted(marked) == self.model.beat(node)
+
+    def _node(self, pick: int, among: str = "alive") -> str:
+        nodes = sorted(self.model.leases) if among == "alive" and self.model.leases else self.nodes
+        return nodes[pick % len(nodes)]
+
+    # -- time and upkeep
+
+    @rule(
+        pick=picks,
+        tens=st.sampled_from([0, 0, 1, 2, 3, 6, 12]),
+        heard=st.booleans(),
+        then=st.sampled_from(["promote", "unpark", "sweep", "sweep in slices", "reap", "fetch"]),
+    )
+    def time_passes(self, pick: int, tens: int, heard: bool, then: str) -> None:
+        """With the beats of all who are not silent, or with a gap in which nobody is heard. Then
+        somebody looks what that has changed."""
+        for step in [10.0] * tens if heard else [10.0 * tens]:
+            self.model.now += step
+            self.broker.set_skew(self.model.now)
+            for node in [node for node in self.nodes if heard and node not in self.silent]:
+                self._beat(node)
+        self._look_after(then, pick)
+
+    def _look_after(self, what: str, pick: int) -> None:
+        if what == "promote":
+            assert self.broker.promote(QUEUES, ALL) == self.model.promote()
+        elif what == "unpark":
+            queue = QUEUES[pick % 2]
+            assert self.broker.unpark(queue, ["k"], ALL) == self.model.unpark(queue, "k")
+        elif what == "reap":
+            self._reap()
+        elif what == "fetch":
+            self._fetch(self._node(pick), 3, 3)
+        else:
+            self._sweep(ALL if what == "sweep" else 2)
+
+    def _sweep(self, limit: int) -> None:
+        for _ in range(ALL):
+            if self.broker.sweep(QUEUES, limit) == 0:
+                break
+        else:
+            raise AssertionError("sweep never says that all is clean")
+        self.model.sweep()
+
+    # -- comparing
+
+    @invariant()
+    def records_agree(self) -> None:
+        for key, record in zip(KEYS, self.broker.get(KEYS), strict=True):
+            job = self.model.jobs.get(key)
+            if job is None or job.gone:
+                assert record is None, key
+                continue
+            assert record is not None, key
+            assert (record.state, record.priority) == (job.state, job.priority), key
+            assert (record.node, record.number) == (job.node, job.number), key
+            counts = (record.attempts, record.failures, record.crashes, record.losses)
+            assert counts == (job.attempts, job.failures, job.crashes, job.losses), key
+            assert len(record.errors) == min(job.errors, 20), key
+            if job.state is State.ACTIVE:
+                assert record.cancelling == job.cancelling, key
+
+    @invariant()
+    def counters_agree(self) -> None:
+        records = [record for record in self.broker.get(KEYS) if record is not None]
+        stats = self.broker.stats(QUEUES)
+        for found in stats:
+            check_counts(found, [record for record in records if record.queue == found.queue])
+        assert sum(found.processed for found in stats) == self.model.processed
+        assert sum(found.failed for found in stats) == self.model.failed
+
+    @invariant()
+    def sets_agree(self) -> None:
+        for node in self.nodes:
+            assert sorted(self.broker.held(node, QUEUES)) == self.model.held(node)
+        due = self.broker.due(QUEUES, HORIZON, ALL)
+        assert len(due) == self.model.due(HORIZON)
+        assert [d.wait for d in due] == sorted(d.wait for d in due)

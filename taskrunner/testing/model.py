@@ -1,0 +1,304 @@
+"""A broker without a store: what it must answer, in as little code as says it.
+
+No indexes, no atomic steps, no wire: a dict of jobs, looked through from end to end. Its clock is
+the skew of the broker beside it, which `machine` moves in whole tens of seconds; every duration
+ends in 5, so that the few seconds a test really takes never decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from taskrunner.brokers.base import (
+    REPEATABLE_FOR,
+    Blame,
+    Delivery,
+    JobKey,
+    Outcome,
+    OutcomeKind,
+    Take,
+)
+from taskrunner.states import FINISHED, IDLE, State, check_transition
+
+LEASE = 25.0
+RETENTION = 45.0
+"""of what the store ends itself"""
+FAILED_RETENTION = 95.0
+
+_STATE_AFTER = {
+    OutcomeKind.SUCCEEDED: State.SUCCEEDED,
+    OutcomeKind.FAILED: State.FAILED,
+    OutcomeKind.RETRY: State.RETRYING,
+    OutcomeKind.RELEASED: State.PENDING,
+    OutcomeKind.CANCELLED: State.CANCELLED,
+    OutcomeKind.EXPIRED: State.EXPIRED,
+    OutcomeKind.PARKED: State.WAITING,
+}
+
+
+@dataclass
+class ModelJob:
+    key: JobKey
+    call: str
+    priority: int
+    state: State
+    eta: float = 0.0
+    expires_at: float | None = None
+    attempts: int = 0
+    failures: int = 0
+    crashes: int = 0
+    losses: int = 0
+    errors: int = 0
+    node: str | None = None
+    number: int | None = None
+    settled_as: State | None = None
+    cancelling: bool = False
+    park_key: str = ""
+    park_ends: float = 0.0
+    finished_at: float = 0.0
+    keep_until: float = 0.0
+    gone: bool = False
+    """the record was removed; its call and token are remembered for a while"""
+
+    def to(self, state: State) -> None:
+        check_transition(self.state, state)
+        self.state = state
+
+    def is_overdue(self, now: float) -> bool:
+        return self.state in IDLE and self.expires_at is not None and self.expires_at <= now
+
+
+@dataclass
+class Model:
+    """One namespace of queues that are all served by the same nodes."""
+
+    now: float = 0.0
+    jobs: dict[JobKey, ModelJob] = field(default_factory=dict)
+    leases: dict[str, float] = field(default_factory=dict)
+    """nodes and when their leases end"""
+    processed: int = 0
+    failed: int = 0
+    _last_beat: float | None = None
+    _gapless_since: float = 0.0
+    _highest: dict[tuple[str, str], int] = field(default_factory=dict)
+    """by node and queue: the highest number that was delivered"""
+
+    # -- looking
+
+    def records(self, *states: State) -> Iterator[ModelJob]:
+        """Jobs that have a record, in one of these states if any are named."""
+        return (j for j in self.jobs.values() if not j.gone and (not states or j.state in states))
+
+    def held(self, node: str) -> list[tuple[JobKey, int]]:
+        mine = (job for job in self.records(State.ACTIVE) if job.node == node)
+        return sorted((job.key, job.number or 0) for job in mine)
+
+    def due(self, horizon: float) -> int:
+        waiting = self.records(State.SCHEDULED, State.RETRYING)
+        return sum(job.eta <= self.now + horizon for job in waiting)
+
+    def is_repeatable(self, key: JobKey) -> bool:
+        """Whether a repeat of what this job's calls said must still be known. False only for one
+        whose record went a good while ago: there a store may remember or not."""
+        job = self.jobs.get(key)
+        return job is None or not job.gone or self.now < job.finished_at + REPEATABLE_FOR - 5
+
+    # -- submit and control
+
+    def enqueue(
+        self, key: JobKey, *, call: str, priority: int, delay: float, expires_in: float | None
+    ) -> bool:
+        """Whether it is accepted."""
+        before = self.jobs.get(key)
+        if before is not None and before.call == call:
+            return True
+        if before is not None and not before.gone and before.state not in FINISHED:
+            return False
+        self.jobs[key] = ModelJob(
+            key,
+            call,
+            priority,
+            state=State.SCHEDULED if delay else State.PENDING,
+            eta=self.now + delay,
+            expires_at=None if expires_in is None else self.now + expires_in,
+        )
+        return True
+
+    def cancel(self, key: JobKey) -> bool | None:
+        job = self.jobs.get(key)
+        if job is None or job.gone:
+            return None
+        if job.state is State.ACTIVE:
+            job.cancelling = True
+        elif job.state in IDLE:
+            self._finish(job, State.CANCELLED, RETENTION)
+        return job.state in (State.ACTIVE, State.CANCELLED)
+
+    # -- consume
+
+    def take(
+        self,
+        node: str,
+        plan: Sequence[Take],
+        first: int,
+        given: Sequence[Delivery],
+        states: Mapping[JobKey, State | None],
+    ) -> None:
+        """Check what a fetch gave, and remember it. Which of several equally urgent jobs it took,
+        and which overdue ones it met on the way, is its own affair: `states` says."""
+        for take in plan:
+            numbers = range(first, first + take.limit)
+            mine = [d for d in given if d.queue == take.queue]
+            if self._highest.get((node, take.queue), 0) >= first:
+                self._check_repeat(node, take.queue, numbers, mine)
+            else:
+                self._check_overdue(take, mine, states)
+                self._deliver(node, take, numbers, mine)
+            first += take.limit
+        assert sum(take.limit for take in plan) >= len(given)
+
+    def _check_repeat(
+        self, node: str, queue: str, numbers: range, given: Iterable[Delivery]
+    ) -> None:
+        held = {number: key.id for key, number in self.held(node) if key.queue == queue}
+        expected = [(number, held[number]) for number in numbers if number in held]
+        assert [(d.number, d.id) for d in given] == expected
+
+    def _check_overdue(
+        self, take: Take, given: Sequence[Delivery], states: Mapping[JobKey, State | None]
+    ) -> None:
+        for job in self.records(State.PENDING):
+            if job.key.queue == take.queue and job.is_overdue(self.now):
+                if states[job.key] is State.EXPIRED:
+                    self._finish(job, State.EXPIRED, RETENTION)
+                assert job.state is State.EXPIRED or len(given) == take.limit
+
+    def _deliver(self, node: str, take: Take, numbers: range, given: Sequence[Delivery]) -> None:
+        ready = {
+            job.key: job
+            for job in self.records(State.PENDING)
+            if job.key.queue == take.queue and not job.is_overdue(self.now)
+        }
+        priorities = sorted((job.priority for job in ready.values()), reverse=True)
+        jobs = [ready[JobKey(d.queue, d.id)] for d in given]
+        assert [job.priority for job in jobs] == priorities[: take.limit]
+        assert [d.number for d in given] == list(numbers)[: len(given)]
+        for job, delivery in zip(jobs, given, strict=True):
+            counts = (job.attempts, job.failures, job.crashes, job.losses)
+            assert delivery[5:9] == counts
+            job.to(State.ACTIVE)
+            job.node, job.number, job.settled_as = node, delivery.number, None
+            self._highest[node, take.queue] = delivery.number
+
+    def settle(self, node: str, outcome: Outcome) -> State | None:
+        job = self.jobs.get(JobKey(outcome.queue, outcome.id))
+        if job is None or (job.node, job.number) != (node, outcome.number):
+            return None
+        if job.settled_as is not None or job.state not in (State.ACTIVE, State.PENDING):
+            return job.settled_as
+        job.attempts += outcome.started
+        job.failures += outcome.blame is Blame.FAILURE
+        job.crashes += outcome.blame is Blame.CRASH
+        job.errors += outcome.error is not None
+        state = job.settled_as = self._state_after(job, outcome)
+        job.eta = self.now + outcome.delay
+        job.park_key, job.park_ends = outcome.park_key or "", self.now + outcome.delay
+        self.processed += state is State.SUCCEEDED
+        self.failed += state is State.FAILED
+        if state in FINISHED:
+            self._finish(job, state, outcome.retention)
+            job.gone = state is State.SUCCEEDED and outcome.retention == 0
+        elif job.state is not state:
+            job.to(state)
+        return state
+
+    def _state_after(self, job: ModelJob, outcome: Outcome) -> State:
+        if job.cancelling:
+            return State.CANCELLED
+        if outcome.kind is OutcomeKind.RETRY and outcome.delay == 0:
+            return State.PENDING
+        return _STATE_AFTER[outcome.kind]
+
+    def note(self, node: str, key: JobKey, number: int) -> bool:
+        job = self.jobs.get(key)
+        return (
+            job is not None
+            and job.state is State.ACTIVE
+            and (job.node, job.number)
+            == (
+                node,
+                number,
+            )
+        )
+
+    def unpark(self, queue: str, park_key: str) -> int:
+        found = [
+            job
+            for job in self.records(State.WAITING)
+            if job.key.queue == queue and job.park_key == park_key
+        ]
+        for job in found:
+            job.to(State.PENDING)
+        return len(found)
+
+    def promote(self) -> int:
+        due = [j for j in self.records(State.SCHEDULED, State.RETRYING) if j.eta <= self.now]
+        for job in due:
+            job.to(State.PENDING)
+        return len(due)
+
+    # -- nodes
+
+    def beat(self, node: str) -> list[tuple[JobKey, int]]:
+        """A join or a beat; what it answers."""
+        if self._is_gap():
+            self._gapless_since = self.now
+        self._last_beat = self.now
+        self.leases[node] = self.now + LEASE
+        return [(key, number) for key, number in self.held(node) if self.jobs[key].cancelling]
+
+    def leave(self, node: str) -> None:
+        self._take_back(node, lost=False)
+
+    def reap(self, dead: Iterable[str]) -> int:
+        lost = [node for node, ends in self.leases.items() if self._has_lapsed(ends)]
+        return sum(self._take_back(node, lost=True) for node in {*lost, *dead})
+
+    def _has_lapsed(self, ends: float) -> bool:
+        listened = self.now - self._gapless_since
+        return ends <= self.now and listened >= LEASE and not self._is_gap()
+
+    def _is_gap(self) -> bool:
+        return self._last_beat is None or self.now - self._last_beat > LEASE
+
+    def _take_back(self, node: str, *, lost: bool) -> int:
+        self.leases.pop(node, None)
+        held = self.held(node)
+        for key, _ in held:
+            job = self.jobs[key]
+            job.losses += lost
+            if job.cancelling:
+                self._finish(job, State.CANCELLED, RETENTION)
+            else:
+                job.to(State.PENDING)
+        return len(held)
+
+    # -- upkeep
+
+    def sweep(self) -> None:
+        """Until all is clean."""
+        for job in self.records():
+            if job.state is State.WAITING and job.park_ends <= self.now:
+                # One that is over its `expires` as well goes by that.
+                state = State.EXPIRED if job.is_overdue(self.now) else State.FAILED
+                self._finish(job, state, RETENTION)
+            elif job.is_overdue(self.now):
+                self._finish(job, State.EXPIRED, RETENTION)
+            elif job.state in FINISHED and job.keep_until <= self.now:
+                job.gone = True
+
+    def _finish(self, job: ModelJob, state: State, retention: float) -> None:
+        job.to(state)
+        kept = FAILED_RETENTION if state is State.FAILED else retention
+        job.finished_at, job.keep_until = self.now, self.now + kept
