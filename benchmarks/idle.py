@@ -46,7 +46,7 @@ def _watch(url: str, commands: Counter[str]) -> None:
     client = redis.Redis.from_url(url)
     with client.monitor() as monitor:  # type: ignore[no-untyped-call]
         for entry in monitor.listen():
-            if entry["client_type"] != "lua":
+            if entry and entry["client_type"] != "lua":
                 words = entry["command"].split()
                 commands[" ".join(words[:1])] += 1
 

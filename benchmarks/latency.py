@@ -1,6 +1,6 @@
 """How long from `enqueue` to the start of the task, on an idle node?
 
-    python -m benchmarks.latency [--seconds 5] [--every 5]
+python -m benchmarks.latency [--seconds 5] [--every 5]
 """
 
 from __future__ import annotations

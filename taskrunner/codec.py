@@ -118,7 +118,7 @@ class Codec:
         return found
 
     def _add(self, given: Encoder | tuple[Any, ...]) -> None:
-        encoder = Encoder(*given)
+        encoder = given if isinstance(given, Encoder) else Encoder._make(given)
         if not isinstance(encoder.kind, type):
             raise ArgumentError(f"encoder for {encoder.kind!r}: expected a class")
         if encoder.kind in _TAKERS or encoder.kind in _NATIVE:

@@ -73,7 +73,8 @@ class Child:
     channel: Channel = field(init=False)
     pid: int = 0
     phase: Phase = Phase.STARTING
-    started_at: float = 0.0
+    busy_at: float = 0.0
+    """monotonic time at which it started or last reported an outcome"""
     heard_at: float = 0.0
     """monotonic time of its last frame"""
     held: dict[int, Held] = field(default_factory=dict)

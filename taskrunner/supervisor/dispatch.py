@@ -97,6 +97,13 @@ class Dispatcher:
             if child in self._children:
                 self._children.remove(child)
 
+    def remove_idle(self, child: Child) -> bool:
+        """`remove`, unless it holds something; whether it was done."""
+        with self._lock:
+            if not child.held:
+                self.remove(child)
+            return not child.held
+
     @property
     def count(self) -> int:
         """Deliveries in this node's hands."""

@@ -29,6 +29,7 @@ from taskrunner.worker.startpage import StartPage
 
 MOST_EXTRA = 8
 """Children started beyond `processes` while all wait for results."""
+EXTRA_IDLE_S = 2.0
 
 
 class Pool:
@@ -85,7 +86,7 @@ class Pool:
         page = StartPage.create(self._config.concurrency)
         page.lease_until(self._lease_until)
         child = Child(number, self._generation, page, self._config.concurrency, extra=extra)
-        child.started_at = self._clock.monotonic()
+        child.busy_at = self._clock.monotonic()
         ours, theirs = Pipe()
         child.channel = Channel(
             ours,
@@ -124,6 +125,7 @@ class Pool:
         match frame:
             case [Kind.DONE, rows]:
                 self._deaths_in_a_row = self._start_deaths = 0
+                child.busy_at = child.heard_at
                 self._dispatcher.finished(child, rows)
                 self.changed.set()
             case [Kind.TAKEN, _, numbers]:
@@ -170,18 +172,32 @@ class Pool:
         if number in child.held:
             child.blocked.add(number)
         self._dispatcher.rebalance()
-        if not all(c.is_blocked for c in self._children.values()):
-            return
-        if sum(c.extra for c in self._children.values()) < MOST_EXTRA:
-            self._start(extra=True)
-        else:
+        if self._all_wait() and not self._start_extra():
             child.channel.send(Kind.DEADLOCK, number)
 
+    def _all_wait(self) -> bool:
+        """Every child that could still run something waits for a result."""
+        live = [c for c in self._children.values() if c.phase in (Phase.STARTING, Phase.READY)]
+        return bool(live) and all(child.is_blocked for child in live)
+
+    def _start_extra(self) -> bool:
+        """One more, while there are not too many."""
+        live = (Phase.STARTING, Phase.READY)
+        if sum(c.extra and c.phase in live for c in self._children.values()) >= MOST_EXTRA:
+            return False
+        self._start(extra=True)
+        return True
+
     def relieve(self) -> None:
-        """Let extra children go that are not needed any more."""
-        free = sum(not c.is_blocked and not c.extra for c in self._children.values())
+        """One look at the extra children: let them go when they have been idle for a while, start
+        one where all wait (it may have been on its way out when the last of them began to)."""
+        if self._all_wait():
+            self._start_extra()
+        now = self._clock.monotonic()
+        free = any(not c.is_blocked and not c.extra for c in self._children.values())
         for child in self.children:
-            if child.extra and child.phase is Phase.READY and not child.held and free:
+            idle = child.extra and child.phase is Phase.READY and now - child.busy_at > EXTRA_IDLE_S
+            if idle and free and self._dispatcher.remove_idle(child):
                 self.retire(child)
 
     def retire(self, child: Child) -> None:

@@ -108,7 +108,8 @@ class SerialRunner:
             self._reporter.flush()
         # A context of its own: what a task sets in it must not reach its successor.
         outcome = contextvars.copy_context().run(self._run, run)
-        self._means[name] = 0.8 * self._means.get(name, outcome[5]) + 0.2 * outcome[5]
+        ran: float = outcome[5]
+        self._means[name] = 0.8 * self._means.get(name, ran) + 0.2 * ran
         return outcome
 
     def _run(self, run: Run) -> OutcomeRow:

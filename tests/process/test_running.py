@@ -177,3 +177,9 @@ def test_a_script_needs_a_main_guard(guard: bool, tmp_path: Path) -> None:
     else:
         assert done.returncode != 0
         assert "__main__" in done.stderr
+
+
+def test_a_tree_of_jobs_that_wait_for_each_other_comes_home_every_time() -> None:
+    """Extra children come and go meanwhile: none may be counted on that is about to end."""
+    for _ in range(5):
+        assert basic.fib.enqueue(5).result(timeout=50) == 5

@@ -124,3 +124,11 @@ def unpackable() -> object:
 @app.task
 def pid() -> int:
     return os.getpid()
+
+
+@app.task
+def fib(n: int) -> int:
+    """A tree of jobs: each waits for two others."""
+    if n < 2:
+        return n
+    return sum(job.result(timeout=50) for job in [fib.enqueue(n - 1), fib.enqueue(n - 2)])

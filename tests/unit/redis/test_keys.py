@@ -136,7 +136,7 @@ def unescaped(text: bytes) -> bytes:
 def keys_of(client: Redis, command: list[bytes]) -> list[bytes]:
     if command[0] in NO_KEYS:
         return []
-    found = client.execute_command(  # type: ignore[no-untyped-call]
+    found: list[bytes] = client.execute_command(  # type: ignore[no-untyped-call]
         "COMMAND GETKEYS", *command
     )
     return [key if isinstance(key, bytes) else key.encode() for key in found]
