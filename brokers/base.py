@@ -36,260 +36,61 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import ClassVar, NamedTuple
+from collections.abc import Sequence
+from typing import ClassVar
 
+from taskrunner.brokers.values import (
+    ACCEPTED,
+    ERRORS_KEPT,
+    PRIORITIES,
+    REPEATABLE_FOR,
+    Bell,
+    BellKind,
+    Blame,
+    Capabilities,
+    Delivery,
+    Due,
+    Fetched,
+    JobKey,
+    JobRecord,
+    Limits,
+    NodeInfo,
+    Note,
+    Outcome,
+    OutcomeKind,
+    QueueStats,
+    Receipt,
+    Take,
+)
 from taskrunner.message import Message
 from taskrunner.states import State
 
-PRIORITIES = range(10)
-"""0 to 9; 9 is the most urgent."""
-
-REPEATABLE_FOR = 60.0
-"""Seconds after its end in which a job's enqueue and settle can be repeated; see Repeats above."""
-
-ERRORS_KEPT = 20
-"""How many failed runs a job's record remembers, newest first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What a broker can do. Code and tests ask for one of these, never for a broker's name."""
-
-    results: bool
-    """settle keeps results, and `get` answers them"""
-    shared: bool
-    """other processes that are given the same URL see the same jobs"""
-    durable: bool
-    """jobs outlive every process that uses them"""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Settings that the store itself applies. Times in seconds."""
-
-    failed_retention: float = 30 * 86_400
-    failed_max: int = 100_000
-    """failed jobs kept in a queue; the oldest go first"""
-    retention: float = 3600.0
-    """for a job that the store itself cancels or expires, with no outcome to say it"""
-
-
-class JobKey(NamedTuple):
-    """A job's id is unique within its queue."""
-
-    queue: str
-    id: str
-
-
-class Receipt(NamedTuple):
-    """What became of one message given to `enqueue`: exactly one of three."""
-
-    accepted: bool
-    duplicate_of: str | None = None
-    """the id of the unfinished job that is in the way"""
-    rejection: str | None = None
-    """why the store refused it"""
-
-
-ACCEPTED = Receipt(True)
-
-
-class Take(NamedTuple):
-    """How many deliveries a fetch wants from a queue. A limit of 0 asks for none: it takes the
-    node off the queue's idle list and, if jobs are ready there, rings the next idle node."""
-
-    queue: str
-    limit: int
-
-
-class Delivery(NamedTuple):
-    """A job handed to one node for one run."""
-
-    queue: str
-    id: str
-    node: str
-    number: int
-    """with `node`, the fencing token"""
-    wire: bytes
-    """not decoded by the broker; empty where the record has lost it"""
-    attempts: int
-    """runs begun before this one"""
-    failures: int
-    """runs that counted as errors"""
-    crashes: int
-    losses: int
-    """times a node was lost while it held the job"""
-    expires_in: float | None
-    """seconds from this fetch after which the job must not start"""
-    deadline_in: float | None
-    """seconds from this fetch after which no run of the job may go on"""
-
-
-class Fetched(NamedTuple):
-    deliveries: list[Delivery]
-    left: Mapping[str, int]
-    """by queue asked: how many jobs are still ready there"""
-
-
-class OutcomeKind(IntEnum):
-    """What a delivery came to."""
-
-    SUCCEEDED = 0
-    FAILED = 1
-    """to the dead letter, with `reason`, which stays with the record whatever the kind"""
-    RETRY = 2
-    """again after `delay` seconds; 0 makes it pending at once, at the head of its priority"""
-    RELEASED = 3
-    """given back unpenalised and, unless `started`, as if it had never been fetched; pending, at
-    the head of its priority"""
-    CANCELLED = 4
-    EXPIRED = 5
-    PARKED = 6
-    """waits under `park_key` until `unpark`; failed after `delay` seconds, with this `reason`"""
-
-
-class Blame(IntEnum):
-    """Which counter of the job a bad run raises."""
-
-    NOBODY = 0
-    FAILURE = 1
-    CRASH = 2
-
-
-class Outcome(NamedTuple):
-    """What a delivery came to, as its node settles it."""
-
-    queue: str
-    id: str
-    number: int
-    kind: OutcomeKind
-    started: bool = True
-    """the run had begun: it counts as an attempt"""
-    ran: float = 0.0
-    """seconds from its start to its end"""
-    result: bytes | None = None
-    retention: float = 3600.0
-    """seconds to keep the record of a succeeded, cancelled or expired job; 0 removes a success"""
-    error: bytes | None = None
-    """a packed ErrorInfo, added to the job's errors"""
-    reason: str | None = None
-    delay: float = 0.0
-    blame: Blame = Blame.NOBODY
-    park_key: str | None = None
-
-
-class Note(NamedTuple):
-    """Something to write down about a delivery that goes on."""
-
-    queue: str
-    id: str
-    number: int
-    pid: int
-    started_ago: float
-    """seconds since the run began"""
-    progress: bytes | None = None
-
-
-class BellKind(IntEnum):
-    READY = 0
-    """a job is ready in `queue`"""
-    DUE = 1
-    """something in `queue` falls due sooner than all else there; heard by every node of it"""
-    CANCEL = 2
-    """job `id`, which this node holds, is to be cancelled"""
-    FINISHED = 3
-    """job `id`, which this mailbox watches, is finished"""
-    QUEUE = 4
-    """`queue` is new: its first job came; heard by every node that joined, also by one that joined
-    no queue"""
-
-
-class Bell(NamedTuple):
-    """A hint that something is worth a look. Bells may be lost and may ring for nothing."""
-
-    kind: BellKind
-    queue: str
-    id: str = ""
-
-
-class Due(NamedTuple):
-    queue: str
-    wait: float
-    """seconds from now; 0 or less: due"""
-
-
-@dataclass(frozen=True, slots=True)
-class NodeInfo:
-    """A supervisor as others see it. The id is never reused."""
-
-    id: str
-    lease: float
-    """seconds without a beat after which what it holds is taken back"""
-    host: str = ""
-    pid: int = 0
-    boot_id: str = ""
-    pid_namespace: str = ""
-    process_start: str = ""
-    """together with the four above: proof that a node of the same host is dead"""
-    started_at: float = 0.0
-    processes: int = 0
-    concurrency: int = 1
-    queues: tuple[str, ...] = ()
-    version: str = ""
-    seen_ago: float = 0.0
-    """seconds since its last beat; filled in by `nodes`"""
-
-
-@dataclass(frozen=True, slots=True)
-class JobRecord:
-    """Everything a store knows of a job. Moments in seconds since the epoch, by its own clock."""
-
-    queue: str
-    id: str
-    state: State
-    wire: bytes
-    priority: int
-    attempts: int
-    failures: int
-    crashes: int
-    losses: int
-    created_at: float
-    eta: float | None = None
-    """when it falls due, for a job that is scheduled or retrying; else when it fell due"""
-    started_at: float | None = None
-    finished_at: float | None = None
-    expires_at: float | None = None
-    deadline: float | None = None
-    node: str | None = None
-    number: int | None = None
-    """the last delivery's token"""
-    pid: int | None = None
-    progress: bytes | None = None
-    result: bytes | None = None
-    errors: tuple[bytes, ...] = ()
-    """packed ErrorInfo, newest first"""
-    reason: str | None = None
-    cancelling: bool = False
-    """a cancel was asked for while it ran"""
-    park_key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class QueueStats:
-    """How many jobs of a queue are in each state."""
-
-    queue: str
-    counts: Mapping[State, int]
-    pending_by_priority: Mapping[int, int] = field(default_factory=dict)
-    parked: Mapping[str, int] = field(default_factory=dict)
-    """waiting jobs by the key they are parked under"""
-    processed: int = 0
-    """deliveries that ended as succeeded, ever"""
-    failed: int = 0
-    """deliveries that ended as failed, ever"""
+__all__ = [
+    "ACCEPTED",
+    "Bell",
+    "BellKind",
+    "Blame",
+    "Broker",
+    "BrokerClient",
+    "Capabilities",
+    "Delivery",
+    "Due",
+    "ERRORS_KEPT",
+    "Fetched",
+    "JobKey",
+    "JobRecord",
+    "Limits",
+    "Mailbox",
+    "NodeInfo",
+    "Note",
+    "Outcome",
+    "OutcomeKind",
+    "PRIORITIES",
+    "QueueStats",
+    "REPEATABLE_FOR",
+    "Receipt",
+    "Take",
+]
 
 
 class Mailbox(ABC):
