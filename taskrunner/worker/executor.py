@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,6 +40,7 @@ from taskrunner.retry import (
     error_types,
 )
 from taskrunner.task import Task
+from taskrunner.worker.shown import cut, text_of, traceback_of
 
 Row = list[Any]
 """A Delivery as the frame carried it."""
@@ -51,7 +51,6 @@ PLAIN = Policy()
 MESSAGE_LIMIT = 4000
 """Bytes of an error's message that are kept."""
 _LONGEST_CHAIN = 100
-_SHORTEST_CUT = 80
 
 logger = logging.getLogger("taskrunner.worker")
 
@@ -235,7 +234,7 @@ class Executor:
         try:
             result = self._codec.pack(value)
         except BaseException as error:  # noqa: BLE001  a user's encoder may raise anything
-            return self._bad_result(run, ran, f"the result cannot be carried: {_text_of(error)}")
+            return self._bad_result(run, ran, f"the result cannot be carried: {text_of(error)}")
         if len(result) > self._result_limit:
             return self._bad_result(
                 run,
@@ -324,7 +323,7 @@ class Executor:
 
     def _info(self, error: BaseException, row: Row, *, with_traceback: bool = True) -> ErrorInfo:
         text = traceback_of(error, self._traceback_limit) if with_traceback else ""
-        message = _cut(_text_of(error), MESSAGE_LIMIT)
+        message = cut(text_of(error), MESSAGE_LIMIT)
         if not message and isinstance(error, TaskTimeout):
             message = "the run was interrupted: it exceeded its timeout, or the job its deadline"
         return ErrorInfo(qualified_name(type(error)), message, text, row[5] + 1, wall())
@@ -373,39 +372,3 @@ def _from_interrupt(error: BaseException) -> bool:
             break
         found = found.__cause__ or found.__context__
     return isinstance(found, (TaskInterrupt, asyncio.CancelledError))
-
-
-def traceback_of(error: BaseException, limit: int) -> str:
-    """The traceback as text, without our own frames, at most `limit` bytes."""
-    start = error.__traceback__
-    while start is not None and _is_ours(start.tb_frame.f_globals.get("__name__", "")):
-        start = start.tb_next
-    try:
-        parts = traceback.TracebackException(type(error), error, start, compact=True).format()
-        return _cut("".join(parts), limit)
-    except BaseException as broken:  # noqa: BLE001  an exception whose own parts raise
-        return f"the traceback cannot be shown: {type(broken).__name__}"
-
-
-def _is_ours(module: str) -> bool:
-    return module.startswith(("taskrunner.worker", "asyncio", "concurrent.futures"))
-
-
-def _text_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except BaseException as broken:  # noqa: BLE001  an exception whose __str__ raises
-        return f"its message cannot be shown: {type(broken).__name__}"
-
-
-def _cut(text: str, limit: int) -> str:
-    """At most `limit` bytes, the middle left out: the ends of a traceback say most."""
-    data = text.encode("utf-8", "backslashreplace")
-    if len(data) <= limit:
-        return data.decode("utf-8")
-    if limit < _SHORTEST_CUT:
-        return data[:limit].decode("utf-8", "ignore")
-    half = (limit - 40) // 2
-    left_out = len(data) - 2 * half
-    ends = data[:half].decode("utf-8", "ignore"), data[-half:].decode("utf-8", "ignore")
-    return f"{ends[0]}\n… {left_out} bytes left out …\n{ends[1]}"

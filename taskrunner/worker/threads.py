@@ -48,6 +48,7 @@ class Threads:
         """Let the threads end when they have nothing more to do."""
         for _ in range(self._count):
             self._work.put(None)
+        self._count = 0
 
     def _serve(self) -> None:
         while (item := self._work.get()) is not None:
