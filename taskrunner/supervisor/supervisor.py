@@ -106,6 +106,11 @@ class Supervisor:
             settle=self._settle.put,
             room_opened=self._room_opened,
         )
+        self._make_threads()
+        self._make_pool(embedded=embedded)
+
+    def _make_threads(self) -> None:
+        broker, clock, events = self._broker, self._clock, self._events
         self._fetch = FetchService(
             broker=broker,
             membership=self._membership,
@@ -113,7 +118,7 @@ class Supervisor:
             dispatcher=self._dispatcher,
             outage=self._outage,
             clock=clock,
-            idle_look_s=config.idle_look_s,
+            idle_look_s=self._config.idle_look_s,
             hears=self,
         )
         self._lease = LeaseService(
@@ -133,10 +138,12 @@ class Supervisor:
             events=events,
         )
         self._upcalls = UpcallService(broker=broker)
+
+    def _make_pool(self, *, embedded: bool) -> None:
         self._pool = Pool(
-            config=config,
-            clock=clock,
-            events=events,
+            config=self._config,
+            clock=self._clock,
+            events=self._events,
             dispatcher=self._dispatcher,
             upcalls=self._upcalls,
             note=self._lease.note,
@@ -144,7 +151,10 @@ class Supervisor:
             embedded=embedded,
         )
         self._limits = TimeLimits(
-            grace_s=config.grace_s, clock=clock, kill=self._pool.kill, note=self._lease.note
+            grace_s=self._config.grace_s,
+            clock=self._clock,
+            kill=self._pool.kill,
+            note=self._lease.note,
         )
 
     # -- the story
