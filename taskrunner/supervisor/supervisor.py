@@ -99,18 +99,18 @@ class Supervisor:
             limit=config.outcomes_limit,
             room_opened=self._room_opened,
         )
-        self._dispatcher = Dispatcher(
-            config=config,
-            clock=clock,
-            events=events,
-            settle=self._settle.put,
-            room_opened=self._room_opened,
-        )
         self._make_threads()
         self._make_pool(embedded=embedded)
 
     def _make_threads(self) -> None:
         broker, clock, events = self._broker, self._clock, self._events
+        self._dispatcher = Dispatcher(
+            config=self._config,
+            clock=clock,
+            events=events,
+            settle=self._settle.put,
+            room_opened=self._room_opened,
+        )
         self._fetch = FetchService(
             broker=broker,
             membership=self._membership,
