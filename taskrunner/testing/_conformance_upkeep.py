@@ -55,6 +55,19 @@ class UpkeepTests(BrokerKit):
         assert store.find("cancelled") is store.find("expired") is None
         store.check_counts()
 
+    def test_repeats_are_known_when_the_record_was_swept_soon_after_its_end(
+        self, store: Store
+    ) -> None:
+        delivery = store.run("a", call="first")
+        store.settle(delivery, retention=10.0)
+        store.later(11.0)
+        store.sweep()
+        assert store.find("a") is None
+        assert store.settle(delivery, retention=10.0) is State.SUCCEEDED
+        store.enqueue("a", call="first")
+        assert store.find("a") is None
+        assert store.stats().processed == 1
+
     def test_the_same_call_is_a_new_job_once_its_repeats_are_over(self, store: Store) -> None:
         store.settle(store.run("a", call="first"), retention=0.0)
         store.later(61.0)

@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -59,9 +59,14 @@ def broker_machine(make_broker: Callable[..., Broker]) -> type[RuleBasedStateMac
 
 
 def compare_with_model(
-    make_broker: Callable[..., Broker], *, examples: int = 30, steps: int = 40
+    make_broker: Callable[..., Broker],
+    *,
+    examples: int = 30,
+    steps: int = 40,
+    shorten: bool = True,
 ) -> None:
-    """Run the machine now. Raises what went wrong, with the shortest story that shows it."""
+    """Run the machine now. Raises what went wrong, with the shortest story that shows it, or,
+    sooner, with the first one."""
     run_state_machine_as_test(
         broker_machine(make_broker),
         settings=settings(
@@ -70,6 +75,7 @@ def compare_with_model(
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate, *[Phase.shrink] * shorten],
         ),
     )
 
