@@ -1,0 +1,160 @@
+"""A broker in another process, seen through questions and answers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgpack
+import pytest
+
+from taskrunner import App
+from taskrunner.brokers.base import Broker, BrokerClient, JobKey, JobRecord, NodeInfo, Receipt
+from taskrunner.errors import BrokerFull, BrokerUnavailable, TaskrunnerError
+from taskrunner.states import State
+from taskrunner.worker.upcall import FINISHED, Calls, UpcallBroker, answer, pack_error
+from tests.unit.one_node import OneNode
+
+KEY = JobKey("default", "a-job")
+
+
+class Road:
+    """Carries calls to a broker as a pipe would, each served by a thread of its own."""
+
+    def __init__(self, broker: BrokerClient) -> None:
+        self.broker = broker
+        self.calls = Calls(self._send)
+        self.waits: dict[JobKey, list[int]] = {}
+        self.unanswered: list[int] = []
+        self.answering = True
+
+    def _send(self, call: int, method: str, value: Any) -> None:
+        carried = msgpack.unpackb(msgpack.packb(value))
+        if method == FINISHED:
+            self.waits.setdefault(JobKey(*carried), []).append(call)
+        elif self.answering:
+            threading.Thread(target=self._serve, args=(call, method, carried)).start()
+        else:
+            self.unanswered.append(call)
+
+    def _serve(self, call: int, method: str, value: Any) -> None:
+        try:
+            found = msgpack.packb(answer(self.broker, method, value))
+        except TaskrunnerError as error:
+            self.calls.answer(call, False, pack_error(error))
+        else:
+            self.calls.answer(call, True, msgpack.unpackb(found, strict_map_key=False))
+
+    def finish(self, key: JobKey) -> None:
+        for call in self.waits.pop(key):
+            self.calls.answer(call, True, None)
+
+
+@pytest.fixture
+def app() -> Iterator[App]:
+    app = App("memory://", namespace="upcalls")
+
+    @app.task(name="add")
+    def add(a: int, b: int = 0) -> int:
+        return a + b
+
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def road(app: App) -> Road:
+    return Road(app.broker)
+
+
+@pytest.fixture
+def remote(road: Road) -> UpcallBroker:
+    return UpcallBroker(road.calls)
+
+
+def test_what_is_submitted_through_the_pipe_is_the_same_job(app: App, remote: UpcallBroker) -> None:
+    message = app.tasks["add"].options(job_id=KEY.id, delay=60, headers={"k": "v"}).message(1, b=2)
+    assert remote.enqueue([message]) == [Receipt(True)]
+    assert asyncio.run(remote.aenqueue([message])) == [Receipt(True)]
+    (stored,) = app.broker.get([KEY])
+    assert stored is not None
+    assert stored.wire == message.wire
+    assert stored.state is State.SCHEDULED
+
+
+def test_every_look_answers_what_the_broker_itself_does(app: App, remote: UpcallBroker) -> None:
+    node = OneNode(app)
+    node.broker.beat(node.info, node.queues)
+    app.tasks["add"].options(job_id=KEY.id).enqueue(1)
+    node.fail(None, reason="rejected")
+    app.tasks["add"].options(job_id="next", priority=9).enqueue(1)
+    looks: list[Callable[[BrokerClient], Any]] = [
+        lambda broker: broker.get([KEY, JobKey("default", "next"), JobKey("default", "none")]),
+        lambda broker: broker.stats(["default"]),
+        lambda broker: broker.queues(),
+        lambda broker: [info.id for info in broker.nodes()],
+        lambda broker: broker.ping(),
+    ]
+    for look in looks:
+        assert look(remote) == look(app.broker)
+    assert isinstance(remote.get([KEY])[0], JobRecord)
+    assert all(isinstance(info, NodeInfo) for info in remote.nodes())
+    assert abs(remote.now() - app.broker.now()) < 5
+    assert remote.cancel([JobKey("default", "next"), KEY]) == [True, False]
+
+
+def test_a_bell_rings_when_the_watched_job_is_finished(
+    app: App, road: Road, remote: UpcallBroker
+) -> None:
+    app.tasks["add"].options(job_id=KEY.id).enqueue(1)
+    mailbox = remote.open_mailbox("me")
+    assert remote.watch("me", [KEY, JobKey("default", "none")]) == [False, True]
+    assert remote.watch("me", [KEY]) == [False]
+    assert len(road.waits[KEY]) == 1, "watching again asks nothing new"
+    road.finish(KEY)
+    assert [(bell.queue, bell.id) for bell in mailbox.wait(5)] == [KEY]
+    mailbox.wake()
+    assert mailbox.wait(5) == []
+    mailbox.close()
+
+
+@pytest.mark.parametrize("error", [BrokerUnavailable("away"), BrokerFull("full")])
+def test_the_brokers_errors_come_back_as_themselves(
+    monkeypatch: pytest.MonkeyPatch, app: App, remote: UpcallBroker, error: TaskrunnerError
+) -> None:
+    def refuse(_: Broker, __: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(type(app.broker), "get", refuse)
+    with pytest.raises(type(error), match=str(error)):
+        remote.get([KEY])
+
+
+def test_an_answer_that_nobody_waits_for_any_more_is_dropped(road: Road) -> None:
+    road.answering = False
+
+    async def give_up() -> None:
+        await asyncio.wait_for(road.calls.aask("now", None), 0.001)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(give_up())
+    (call,) = road.unanswered
+    road.calls.answer(call, True, 1.0)
+    road.calls.answer(call, True, 1.0)
+
+
+def test_a_question_that_cannot_be_sent_is_not_waited_for() -> None:
+    def refuse(_: int, __: str, ___: Any) -> None:
+        raise BrokerFull("too large for the pipe")
+
+    calls = Calls(refuse)
+    with pytest.raises(BrokerFull):
+        calls.ask("now", None)
+    assert calls._waiting == {}
+
+
+def test_what_is_no_call_is_refused(app: App) -> None:
+    with pytest.raises(TaskrunnerError, match="settle"):
+        answer(app.broker, "settle", [])
