@@ -101,12 +101,17 @@ def test_only_the_clock_asks_the_time() -> None:
 
 
 def functions(scope: ast.Module | ast.ClassDef) -> Iterator[ast.AST]:
-    """The functions and methods of a module, without what is nested in them."""
+    """The functions and methods of a module, without tasks and what is nested in them."""
     for node in scope.body:
         if isinstance(node, ast.ClassDef):
             yield from functions(node)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not is_task(node):
             yield node
+
+
+def is_task(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """A task may take its time: a test waits for it."""
+    return any(".task" in ast.unparse(decorator) for decorator in node.decorator_list)
 
 
 def own_calls(function: ast.AST) -> Iterator[ast.Call]:
@@ -123,7 +128,6 @@ def test_tests_wait_for_conditions_and_never_sleep() -> None:
     naps = [
         f"{name}:{call.lineno}"
         for name in files(".py", "tests")
-        if not name.startswith(("tests/process/apps/", "tests/typing/cases/"))  # tasks
         for function in functions(parsed(name))
         for call in own_calls(function)
         if ast.unparse(call.func).split(".")[-1] == "sleep"
