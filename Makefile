@@ -47,7 +47,7 @@ lint: $(VENV)/installed-dev ## ruff
 .PHONY: types
 types: $(VENV)/installed-dev ## mypy (strict), pyright, and whether every public name has a type
 	@$(IN_VENV) -m mypy
-	@$(IN_VENV) -m pyright
+	@$(IN_VENV) -m pyright --pythonpath $(IN_VENV)
 
 .PHONY: layers
 layers: $(VENV)/installed-dev ## who may import whom: the contracts in pyproject.toml
