@@ -30,6 +30,8 @@ from taskrunner.worker.startpage import StartPage
 MOST_EXTRA = 8
 """Children started beyond `processes` while all wait for results."""
 EXTRA_IDLE_S = 2.0
+EXIT_S = 5.0
+"""How long a child that was told to stop may take to exit once it has closed its pipe."""
 
 
 class Pool:
@@ -201,8 +203,8 @@ class Pool:
                 self.retire(child)
 
     def retire(self, child: Child) -> None:
-        """Let it finish what runs, and end."""
-        if child.phase is Phase.READY:
+        """Let it finish what runs, and end; one that still starts ends when it has."""
+        if child.phase in (Phase.READY, Phase.STARTING):
             child.phase = Phase.STOPPING
             self._dispatcher.remove(child)
             child.channel.send(Kind.STOP)
@@ -216,9 +218,18 @@ class Pool:
             child.generation.kill(child.number)
 
     def _closed(self, child: Child, why: str) -> None:
-        """Its end of the pipe is closed or it sent nonsense: either way it is of no more use."""
-        if child.number in self._children and why != "the process ended":
+        """Its end of the pipe is closed or it sent nonsense: either way it is of no more use. One
+        that was told to stop closes its end by itself, a moment before it exits."""
+        if self._children.get(child.number) is not child or why == "the process ended":
+            return
+        if child.phase is Phase.STOPPING:
+            asyncio.get_running_loop().call_later(EXIT_S, self._kill_if_still_there, child)
+        else:
             child.generation.kill(child.number)
+
+    def _kill_if_still_there(self, child: Child) -> None:
+        if self._children.get(child.number) is child:
+            self.kill(child)
 
     def fork_failed(self, number: int, why: str) -> None:
         self.child_exited(Exit(number, 0, 1))

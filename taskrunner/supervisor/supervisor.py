@@ -232,7 +232,7 @@ class Supervisor:
             self._config.shutdown_timeout_s,
         )
         for child in self._pool.children:
-            if child.held or child.phase is Phase.STARTING:
+            if child.held:
                 self._pool.kill(child)
             else:
                 self._pool.retire(child)

@@ -92,3 +92,15 @@ def test_a_killed_supervisor_leaves_no_process(fleet: Fleet) -> None:
     node.kill()
     node.wait()
     eventually(lambda: not any(os.path.exists(f"/proc/{pid}/fd/0") for pid in below), timeout=10)
+
+
+def test_children_that_are_told_to_stop_are_not_killed(fleet: Fleet) -> None:
+    """They close their pipes a moment before they exit, and that moment is theirs."""
+    app = fleet.app()
+    for number in range(4):
+        node = fleet.start("--processes", "3")
+        jobs = [app.enqueue(NAME + "add", args=(n, 1)) for n in range(30)]
+        assert [job.result(timeout=20) for job in jobs] == list(range(1, 31))
+        node.terminate()
+        assert node.wait(timeout=20) == 0
+        assert "SIGKILL" not in fleet.log(number)
