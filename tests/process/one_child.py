@@ -37,6 +37,8 @@ class OneChild:
         self.line.settimeout(20)
         self.page = StartPage.create(concurrency)
         self.page.lease_until(1e9)
+        self.gulp = 1 << 20
+        """bytes that are read at once"""
         self._decoder = frames.Decoder()
         self._unread: list[list[Any]] = []
         self._number = 0
@@ -88,7 +90,7 @@ class OneChild:
                 frame = self._unread.pop(0)
                 if frame[0] in kinds:
                     return frame
-            data = self.line.recv(1 << 20)
+            data = self.line.recv(self.gulp)
             if not data:
                 raise EOFError(self.process.communicate()[1].decode())
             self._unread += self._decoder.feed(data)

@@ -132,7 +132,7 @@ def parent(queue: str) -> Any:
 def flood() -> None:
     """Fills the pipe with submissions until it is interrupted."""
     while True:
-        echo.enqueue("x" * 300_000)
+        echo.enqueue("x" * 1_000_000)
 
 
 @app.task(name="about")
