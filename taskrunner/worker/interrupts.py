@@ -20,6 +20,7 @@ from taskrunner.errors import TaskCancelled, TaskInterrupt, TaskTimeout
 from taskrunner.frames import Why
 
 SIGNAL = signal.SIGUSR2
+PRESS_S = 0.05
 T = TypeVar("T")
 
 EXCEPTIONS: dict[Why, type[TaskInterrupt]] = {
@@ -74,8 +75,16 @@ class SignalInterrupts:
 
     def request(self, number: int, why: Why) -> None:
         self._wanted[number] = why
-        if self._armed == number:
+        self._press(number)
+
+    def _press(self, number: int) -> None:
+        """Send the signal, and again until it was seen: one that arrives just before the main
+        thread enters a system call is only looked at when that call has ended."""
+        if self._armed == number and number in self._wanted and self._raised != number:
             signal.pthread_kill(self._main, SIGNAL)
+            again = threading.Timer(PRESS_S, self._press, (number,))
+            again.daemon = True
+            again.start()
 
     def arm(self, number: int) -> None:
         self._armed = number
