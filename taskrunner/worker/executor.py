@@ -60,6 +60,8 @@ class Run:
     """A delivery that is going to run."""
 
     row: Row
+    number: int
+    """of the delivery"""
     task: Task[Any, Any]
     policy: Policy
     args: tuple[Any, ...]
@@ -69,10 +71,6 @@ class Run:
     why: Why | None = None
     """why it was interrupted"""
     _is_cancelled: bool = False
-
-    @property
-    def number(self) -> int:
-        return int(self.row[3])
 
     def aim(self, why: Why) -> bool:
         """Note why it is to stop; True the first time: a second interrupt would hit its cleaning
@@ -139,7 +137,8 @@ class Executor:
             return self._refused(row, reason, error, policy)
         except BaseException as error:  # noqa: BLE001  a user's decoder may raise anything
             return self._refused(row, "arguments", error, policy)
-        return Run(row, task, policy, args, kwargs, self._context(row, header.task, header.headers))
+        context = self._context(row, header.task, header.headers)
+        return Run(row, row[3], task, policy, args, kwargs, context)
 
     def _context(self, row: Row, task: str, headers: Any) -> JobContext:
         queue, job_id, node, number = row[0], row[1], row[2], row[3]

@@ -68,9 +68,7 @@ class Reporter:
             if not self._rows:
                 self._since = monotonic()
             self._rows.append(row)
-            for field in (_RESULT, _ERROR):
-                if row[field] is not None:
-                    self._bytes += len(row[field])
+            self._bytes += len(row[_RESULT] or row[_ERROR] or b"")
             small = self._bytes < MOST_BYTES and len(self._rows) < MOST_ROWS
             if not (hold and small and monotonic() - self._since < MOST_S):
                 self._flush()

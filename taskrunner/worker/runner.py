@@ -113,13 +113,13 @@ class SerialRunner:
         return outcome
 
     def _run(self, run: Run) -> OutcomeRow:
-        self._page.begin(0, run.row[3])
+        self._page.begin(0, run.number)
         try:
             self._executor.begin(run)
             if run.task.is_async:
                 value = self._run_async(run)
             else:
-                value = guard(self._interrupts, run.row[3], run.call)
+                value = guard(self._interrupts, run.number, run.call)
         except BaseException as error:  # noqa: BLE001  whatever a task raises is its outcome
             return self._executor.raised(run, error)
         else:

@@ -55,6 +55,7 @@ def test_work_behind_a_killed_job_is_unpenalised(fleet: Fleet, tmp_path: Path) -
     out, gate, ids = holding(fleet, tmp_path)
     (child,) = children_of(fleet.nodes[0].pid)
     os.kill(child, signal.SIGKILL)  # the gate is shut: nothing behind the first has started
+    eventually(lambda: not os.path.exists(f"/proc/{child}/fd/0"), timeout=10)
     gate.unlink()
     finish(fleet, ids)
     ran = Counter(line for line in lines(out) if line.isdigit())
@@ -71,7 +72,10 @@ def test_a_killed_fork_server_is_replaced_and_loses_nothing(fleet: Fleet, tmp_pa
     out, gate, ids = holding(fleet, tmp_path)
     node = fleet.nodes[0].pid
     before = set(descendants(node))
+    (child,) = children_of(node)
     os.kill(fork_server_of(node), signal.SIGKILL)
+    # The kernel kills the child with it, a moment later: until then it must not get on.
+    eventually(lambda: not os.path.exists(f"/proc/{child}/fd/0"), timeout=10)
     gate.unlink()
     finish(fleet, ids)
     ran = Counter(line for line in lines(out) if line.isdigit())
