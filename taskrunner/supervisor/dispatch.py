@@ -23,7 +23,7 @@ from taskrunner import crashpoints
 from taskrunner.brokers.base import Delivery, Outcome, OutcomeKind
 from taskrunner.clock import Clock
 from taskrunner.config import Config
-from taskrunner.errors import MessageError
+from taskrunner.errors import MessageError, OptionError
 from taskrunner.events import Events, MessageUnreadable, RunFailed, UnknownTaskParked
 from taskrunner.frames import Kind
 from taskrunner.message import ErrorInfo, Header, unpack
@@ -176,7 +176,11 @@ class Dispatcher:
         size = len(delivery.wire)
         mean = self._sizes.get(delivery.queue, float(size))
         self._sizes[delivery.queue] = mean + 0.1 * (size - mean)
-        policy = policy.overridden(header)
+        try:
+            policy = policy.overridden(header)
+        except OptionError as error:  # well-formed, and makes no sense: this job's trouble alone
+            self._unreadable(delivery, MessageError(str(error)))
+            return None
         return Held(delivery, header.task, policy, now, policy.timeout)
 
     def _unreadable(self, delivery: Delivery, error: MessageError) -> None:
