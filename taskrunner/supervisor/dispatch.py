@@ -23,14 +23,14 @@ from taskrunner import crashpoints
 from taskrunner.brokers.base import Delivery, Outcome, OutcomeKind
 from taskrunner.clock import Clock
 from taskrunner.config import Config
-from taskrunner.errors import MessageError, OptionError
-from taskrunner.events import Events, MessageUnreadable, RunFailed, UnknownTaskParked
+from taskrunner.events import Events, RunFailed
 from taskrunner.frames import Kind
-from taskrunner.message import ErrorInfo, Header, unpack
+from taskrunner.message import ErrorInfo
 from taskrunner.retry import Policy
 from taskrunner.supervisor import verdict
 from taskrunner.supervisor.child import Child, Held, Phase
 from taskrunner.supervisor.durations import Durations
+from taskrunner.supervisor.intake import Intake
 
 AHEAD_S = 0.025
 """Work given to a child beyond what it runs, when prefetch is automatic."""
@@ -62,13 +62,11 @@ class Dispatcher:
         self._settle = settle
         self._room_opened = room_opened
         self._lock = threading.RLock()
-        self._tasks: Mapping[str, Policy] = {}
-        self._fallback = Policy(retries=config.retries, retention=config.retention_s)
+        self._intake = Intake(config=config, events=events, settle=self.settle)
         self._backlog: deque[Held] = deque()
         self._children: list[Child] = []
         self._by_task = Durations()
         self._by_queue = Durations()
-        self._sizes: dict[str, float] = {}
         self._holding = False
         self._giving_back = False
         self._disowned: set[str] = set()
@@ -78,11 +76,11 @@ class Dispatcher:
     def knows(self, tasks: Mapping[str, Policy]) -> None:
         """The tasks that the newest generation declares."""
         with self._lock:
-            self._tasks = tasks
+            self._intake.tasks = tasks
 
     @property
     def tasks(self) -> Mapping[str, Policy]:
-        return self._tasks
+        return self._intake.tasks
 
     def add(self, child: Child) -> None:
         """A child is ready."""
@@ -127,7 +125,7 @@ class Dispatcher:
         if self._config.prefetch is not None:
             return min(slots, MOST_IN_FETCH)
         wanted = int(seconds / self._by_queue.expect(queue))
-        fits = max(1, int(size / self._sizes.get(queue, 1.0)))
+        fits = max(1, int(size / self._intake.expected_size(queue)))
         return max(0, min(max(slots, wanted), fits, MOST_IN_FETCH))
 
     def _free(self) -> tuple[int, float, float]:
@@ -155,52 +153,13 @@ class Dispatcher:
         now = self._clock.monotonic()
         with self._lock:
             for delivery in deliveries:
-                held = self._examined(delivery, now)
+                held = self._intake.examined(delivery, now)
                 if held is not None:
                     self._backlog.append(held)
             if self._giving_back:
                 self._return_backlog()
             else:
                 self._spread()
-
-    def _examined(self, delivery: Delivery, now: float) -> Held | None:
-        try:
-            header, _ = unpack(delivery.wire)
-        except MessageError as error:
-            self._unreadable(delivery, error)
-            return None
-        policy = self._tasks.get(header.task)
-        if policy is None:
-            self._park(delivery, header)
-            return None
-        size = len(delivery.wire)
-        mean = self._sizes.get(delivery.queue, float(size))
-        self._sizes[delivery.queue] = mean + 0.1 * (size - mean)
-        try:
-            policy = policy.overridden(header)
-        except OptionError as error:  # well-formed, and makes no sense: this job's trouble alone
-            self._unreadable(delivery, MessageError(str(error)))
-            return None
-        return Held(delivery, header.task, policy, now, policy.timeout)
-
-    def _unreadable(self, delivery: Delivery, error: MessageError) -> None:
-        self._events.emit(MessageUnreadable(job_id=delivery.id, reason=str(error)))
-        held = Held(delivery, "", self._fallback, 0.0, None)
-        info = ErrorInfo("unreadable", str(error))
-        self._send([verdict.failed(held, "unreadable", info, started=False)], delivery.node)
-
-    def _park(self, delivery: Delivery, header: Header) -> None:
-        self._events.emit(UnknownTaskParked(task=header.task, job_id=delivery.id))
-        held = Held(delivery, header.task, self._fallback, 0.0, None)
-        outcome = verdict.outcome(
-            held,
-            OutcomeKind.PARKED,
-            started=False,
-            park_key=f"task:{header.task}",
-            delay=self._config.unknown_task_ttl_s,
-            reason="unknown task",
-        )
-        self._send([outcome], delivery.node)
 
     def _spread(self) -> None:
         """Give the backlog to children, evenly, as far as they have use for it."""
@@ -293,10 +252,7 @@ class Dispatcher:
 
     def settle(self, held: Held, outcome: Outcome) -> None:
         """Send an outcome that was decided here and not by the child."""
-        self._send([outcome], held.delivery.node)
-
-    def _send(self, outcomes: list[Outcome], node: str) -> None:
-        self._settle(node, list[Sequence[Any]](outcomes))
+        self._settle(held.delivery.node, [outcome])
 
     # -- back
 

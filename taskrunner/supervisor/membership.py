@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
-from taskrunner.brokers.base import Broker, NodeInfo, Outcome, OutcomeKind
+from taskrunner.brokers.base import Broker, NodeInfo
 from taskrunner.clock import Clock
 from taskrunner.config import Config
 from taskrunner.events import Events, NodeWasLost
@@ -14,8 +14,6 @@ from taskrunner.supervisor.identity import new_node
 from taskrunner.supervisor.plan import Planner
 
 DEFAULT_QUEUE = "default"
-PARKED_FOR_TASK = "task:"
-UNPARK_LIMIT = 500
 
 
 class Membership:
@@ -78,42 +76,3 @@ class Membership:
             info = new_node(self._config, self._planner.queues, self._clock)
             self._broker.join(info, self._planner.queues)
             self._info = info
-
-
-def give_back_strays(
-    broker: Broker,
-    membership: Membership,
-    *,
-    next_number: Callable[[], int],
-    ours: Callable[[], set[tuple[str, int]]],
-) -> int:
-    """Return deliveries that the store believes to be here and that are not; how many.
-
-    After a restart from an older file the store may believe in deliveries settled long ago. The
-    order of the reads matters: what is fetched or settled in between is never taken for a stray.
-    """
-    before = next_number()
-    node = membership.id
-    held = broker.held(node, membership.queues())
-    mine = ours()
-    strays = [
-        Outcome(key.queue, key.id, number, OutcomeKind.RELEASED, started=False)
-        for key, number in held
-        if number < before and (node, number) not in mine
-    ]
-    if strays:
-        broker.settle(node, strays)
-    return len(strays)
-
-
-def take_parked(broker: Broker, queues: Sequence[str], tasks: Container[str]) -> int:
-    """Make ready what other nodes parked because they do not know its task, and this one does.
-
-    A node that does not may fetch it first and park it again: whoever found some looks again soon.
-    """
-    count = 0
-    for stats in broker.stats(queues):
-        keys = [key for key in stats.parked if key.removeprefix(PARKED_FOR_TASK) in tasks]
-        if keys:
-            count += broker.unpark(stats.queue, keys, UNPARK_LIMIT)
-    return count

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import signal
 from collections.abc import Callable
 from multiprocessing import Pipe
@@ -15,9 +14,10 @@ from taskrunner.brokers.base import Note
 from taskrunner.clock import Clock
 from taskrunner.config import Config
 from taskrunner.errors import StartError
-from taskrunner.events import ChildDied, ChildReady, ChildStarted, Events
-from taskrunner.frames import Kind, Why
-from taskrunner.supervisor import health, verdict
+from taskrunner.events import ChildReady, ChildStarted, Events
+from taskrunner.frames import Kind
+from taskrunner.supervisor import health
+from taskrunner.supervisor.burial import Burial, is_alive
 from taskrunner.supervisor.channel import Channel
 from taskrunner.supervisor.child import Child, Phase
 from taskrunner.supervisor.dispatch import Dispatcher
@@ -57,6 +57,7 @@ class Pool:
         self._note = note
         self._gave_up = gave_up
         self._embedded = embedded
+        self._burial = Burial(dispatcher=dispatcher, events=events, max_crashes=config.max_crashes)
         self._children: dict[int, Child] = {}
         self._generation: Generation | None = None
         self._node = ""
@@ -241,45 +242,11 @@ class Pool:
         if child is None:
             return
         child.channel.drain()
-        self._bury(child, exit_)
+        self._burial.bury(child, exit_)
         self.changed.set()
         if child.phase is Phase.STOPPING or child.extra or self._stopping:
             return
         self._replace(child)
-
-    def _bury(self, child: Child, exit_: Exit, *, by_us: bool = False) -> None:
-        finished, running, _ = child.split()
-        self._events.emit(
-            ChildDied(
-                number=child.number,
-                pid=child.pid,
-                status=exit_.code if exit_.code >= 0 else None,
-                signal=-exit_.code if exit_.code < 0 else None,
-                held=len(child.held),
-            )
-        )
-        by_us = by_us or child.phase is Phase.KILLED
-        for held in finished:
-            self._dispatcher.settle(held, verdict.released(held, started=True))
-        for held in running:
-            why: Why | None = None
-            if held.interrupted and held.interrupted[0] is Why.CANCEL:
-                why = Why.CANCEL
-            elif child.killed_for and child.killed_for[0] == held.delivery.number:
-                why = child.killed_for[1]
-            outcome = verdict.after_death(
-                held,
-                why=why,
-                by_us=by_us,
-                how=str(exit_),
-                max_crashes=self._config.max_crashes,
-                random=random.random,
-            )
-            self._dispatcher.settle(held, outcome)
-        for held in (*finished, *running):
-            child.release(held.delivery.number)
-        self._dispatcher.abandon(child)
-        child.page.close()
 
     def _replace(self, child: Child) -> None:
         was_ready = child.phase is not Phase.STARTING
@@ -308,11 +275,13 @@ class Pool:
                 if child.pid:
                     os.kill(child.pid, signal.SIGKILL)
         for child in children:
-            while child.pid and _is_alive(child.pid):
+            while child.pid and is_alive(child.pid):
                 await asyncio.sleep(0.005)
             self._children.pop(child.number, None)
             child.channel.drain()
-            self._bury(child, Exit(child.number, child.pid, -int(signal.SIGKILL)), by_us=True)
+            self._burial.bury(
+                child, Exit(child.number, child.pid, -int(signal.SIGKILL)), by_us=True
+            )
         self.changed.set()
 
     def describe(self) -> list[str]:
@@ -337,22 +306,3 @@ class Pool:
         self._lease_until = at
         for child in self.children:
             child.page.lease_until(at)
-
-
-def _is_alive(pid: int) -> bool:
-    """Not gone, and not a zombie that nobody has waited for yet."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
-            text = stat.read()
-        return text[text.rfind(")") + 2] not in "ZX"
-    except FileNotFoundError:
-        pass
-    except OSError:
-        return False
-    if os.path.isdir("/proc/self"):
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

@@ -35,6 +35,7 @@ from taskrunner.events import (
 from taskrunner.scheduler.scheduler import SchedulerService
 from taskrunner.supervisor import identity
 from taskrunner.supervisor.child import Phase
+from taskrunner.supervisor.chores import Chores
 from taskrunner.supervisor.dispatch import Dispatcher
 from taskrunner.supervisor.fetch import FetchService
 from taskrunner.supervisor.generation import (
@@ -43,7 +44,7 @@ from taskrunner.supervisor.generation import (
     Hears,
 )
 from taskrunner.supervisor.lease import LeaseService
-from taskrunner.supervisor.membership import Membership, give_back_strays, take_parked
+from taskrunner.supervisor.membership import Membership
 from taskrunner.supervisor.outage import Outage
 from taskrunner.supervisor.plan import Planner
 from taskrunner.supervisor.pool import Pool
@@ -133,11 +134,22 @@ class Supervisor:
             member=self._membership,
             proven_dead=identity.proven_dead,
             failed=self._outage.failed,
-            chores=(self._refresh_queues, self._reconcile, self._unpark),
+            chores=self._chores().all(),
             clock=clock,
             events=events,
         )
         self._upcalls = UpcallService(broker=broker)
+
+    def _chores(self) -> Chores:
+        return Chores(
+            broker=self._broker,
+            membership=self._membership,
+            planner=self._planner,
+            dispatcher=self._dispatcher,
+            fetch=self._fetch,
+            settle=self._settle,
+            outage=self._outage,
+        )
 
     def _make_pool(self, *, embedded: bool) -> None:
         self._pool = Pool(
@@ -338,32 +350,6 @@ class Supervisor:
     def lease_renewed(self, until: float) -> None:
         self._on_loop(self._pool.lease_until, until)
         self._dispatcher.resume()
-
-    def _refresh_queues(self) -> bool:
-        new = self._membership.refresh()
-        if new:
-            self._fetch.wake()
-        return new
-
-    def _reconcile(self) -> bool:
-        if not self._outage.returned.is_set():
-            return False
-        self._outage.returned.clear()
-        count = give_back_strays(
-            self._broker,
-            self._membership,
-            next_number=lambda: self._fetch.next_number,
-            ours=lambda: self._dispatcher.numbers() | self._settle.tokens(),
-        )
-        return count > 0
-
-    def _unpark(self) -> bool:
-        count = take_parked(self._broker, self._membership.queues(), self._dispatcher.tasks)
-        if count:
-            # Ahead of the nodes that the bells wake, which may not know the task.
-            self._planner.believe()
-            self._fetch.wake()
-        return count > 0
 
     # -- the loop's own
 
