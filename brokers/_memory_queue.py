@@ -129,12 +129,15 @@ class Queue:
 
     # -- deliveries
 
-    def take(self, node: str, numbers: range, now: float) -> list[Delivery]:
-        """Deliver ready jobs to a node under these numbers, or answer what they delivered."""
+    def take(
+        self, node: str, numbers: range, now: float, *, parked: Sequence[str] = ()
+    ) -> list[Delivery]:
+        """Deliver jobs to a node under these numbers, or answer what they delivered: those parked
+        under `parked`, then ready ones."""
         if self.last_number.get(node, -1) >= numbers.start:
             jobs = list(self._again(node, numbers))
         else:
-            jobs = list(self._deliver(node, numbers, now))
+            jobs = list(self._deliver(node, numbers, now, parked))
         if len(jobs) < len(numbers) and not self.counts[State.PENDING]:
             self.idle[node] = None
         else:
@@ -146,9 +149,13 @@ class Queue:
         held = {number: job_id for job_id, number in self.held.get(node, {}).items()}
         return (self.jobs[held[number]] for number in numbers if number in held)
 
-    def _deliver(self, node: str, numbers: range, now: float) -> Iterator[Job]:
+    def _deliver(
+        self, node: str, numbers: range, now: float, parked: Sequence[str]
+    ) -> Iterator[Job]:
+        waiting = [self.jobs[job_id] for key in parked for job_id in self.parked.get(key, ())]
+        waiting.reverse()
         for number in numbers:
-            job = self._next_admitted(now)
+            job = self._next_admitted(now, waiting)
             if job is None:
                 return
             job.deliver_to(node, number)
@@ -156,14 +163,14 @@ class Queue:
             self.move(job, State.ACTIVE)
             yield job
 
-    def _next_admitted(self, now: float) -> Job | None:
-        while (job := self.ready.pop()) is not None:
+    def _next_admitted(self, now: float, waiting: list[Job]) -> Job | None:
+        while (job := waiting.pop() if waiting else self.ready.pop()) is not None:
             if self._admit(job, now):
                 return job
         return None
 
     def _admit(self, job: Job, now: float) -> bool:
-        """Whether a ready job may start; one that may not has left the ready list after this."""
+        """Whether a job may start; one that may not has left where it waited after this."""
         if job.expires_at is not None and job.expires_at <= now:
             self.finish(job, State.EXPIRED, now)
         elif job.deadline is not None and job.deadline <= now:
@@ -282,7 +289,7 @@ class Queue:
             case State.SCHEDULED | State.RETRYING:
                 self.timers.add(job.id, job.eta or 0.0)
             case State.WAITING:
-                self.parked.setdefault(job.park_key or "", {})[job.id] = None
+                self._park(job, job.park_key or "")
                 self.parked_until.add(job.id, job.park_ends)
             case State.ACTIVE:
                 self.held.setdefault(job.node or "", {})[job.id] = job.number or 0
@@ -292,6 +299,12 @@ class Queue:
                 self.done.add(job.id, job.keep_until)
         if job.state in IDLE and job.expires_at is not None:
             self.expiring.add(job.id, job.expires_at)
+
+    def _park(self, job: Job, key: str) -> None:
+        if key not in self.parked:
+            self.parked[key] = {}
+            self._ring_all(Bell(BellKind.PARKED, self.name, key))
+        self.parked[key][job.id] = None
 
     def _leave(self, job: Job) -> None:
         self.counts[job.state] -= 1
@@ -314,8 +327,11 @@ class Queue:
     def _ring_if_sooner(self, before: float | None) -> None:
         soonest = self.timers.soonest()
         if soonest is not None and (before is None or soonest < before):
-            for node in self.leases:
-                self._office.ring(node, Bell(BellKind.DUE, self.name))
+            self._ring_all(Bell(BellKind.DUE, self.name))
+
+    def _ring_all(self, bell: Bell) -> None:
+        for node in self.leases:
+            self._office.ring(node, bell)
 
 
 def _drop(sets: dict[str, dict[str, Any]], key: str, job_id: str) -> None:

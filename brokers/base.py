@@ -9,7 +9,7 @@ The contract in words is docs/writing-a-broker.md; the contract as a test is
 `taskrunner.testing.conformance`. `memory.py` is the readable reference.
 
     BrokerClient                              Broker, besides
-      submit    enqueue                         consume  fetch, settle, note, unpark
+      submit    enqueue                         consume  fetch, settle, note
       listen    open_mailbox, watch             time     due, promote
       control   cancel                          nodes    join, beat, leave, reap, held
       look      get, stats, queues, nodes, now  upkeep   sweep
@@ -203,13 +203,14 @@ class Broker(BrokerClient):
 
     @abstractmethod
     def fetch(self, node: str, plan: Sequence[Take], first: int) -> Fetched:
-        """Take ready jobs: the most urgent first, oldest first within a priority.
+        """Take ready jobs: the most urgent first, oldest first within a priority; before them those
+        parked under keys that the plan names.
 
         The deliveries get numbers `first`, `first + 1`, … in the order of the plan, each entry of
         which has as many numbers as its limit. Asking again with the same `first` answers what
         the first asking delivered, as far as the node still holds it, and nothing else; where that
         delivered nothing, it is a new asking. A queue that gave less than its limit lists the node
-        as idle; one that gave its limit and has more rings the next idle node. A ready job that is
+        as idle; one that gave its limit and has more rings the next idle node. A job that is
         past its `expires` (also one that has run before) or its `deadline` is settled here
         (expired; failed with reason `deadline`), not delivered. Raises NodeLost where a queue of
         the plan does not know the node; what other queues delivered is then found by asking again.
@@ -228,11 +229,6 @@ class Broker(BrokerClient):
     def note(self, node: str, notes: Sequence[Note]) -> list[bool]:
         """Write down starts and progress (None: none yet, keep what there is); False where the
         token no longer holds the job."""
-
-    @abstractmethod
-    def unpark(self, queue: str, keys: Sequence[str], limit: int) -> int:
-        """Make up to `limit` jobs parked under these keys pending, those parked first first; how
-        many."""
 
     # -- time
 

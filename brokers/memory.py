@@ -188,7 +188,8 @@ class MemoryBroker(Broker):
             deliveries: list[Delivery] = []
             now = self.now()
             for queue, take in zip(queues, plan, strict=True):
-                deliveries += queue.take(node, range(first, first + take.limit), now)
+                numbers = range(first, first + take.limit)
+                deliveries += queue.take(node, numbers, now, parked=take.parked)
                 first += take.limit
             return Fetched(deliveries, {q.name: q.counts[State.PENDING] for q in queues})
 
@@ -230,15 +231,6 @@ class MemoryBroker(Broker):
         job.started_at = self.now() - note.started_ago
         job.progress = job.progress if note.progress is None else note.progress
         return True
-
-    def unpark(self, queue: str, keys: Sequence[str], limit: int) -> int:
-        with self._lock:
-            store = self._queue(queue)
-            parked = [job_id for key in keys for job_id in store.parked.get(key, ())][:limit]
-            for job_id in parked:
-                store.move(store.jobs[job_id], State.PENDING)
-            store.ring_idle()
-            return len(parked)
 
     # -- time
 

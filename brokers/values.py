@@ -72,6 +72,8 @@ class Take(NamedTuple):
 
     queue: str
     limit: int
+    parked: tuple[str, ...] = ()
+    """jobs parked under these keys are taken too, before any ready one; those parked first first"""
 
 
 class Delivery(NamedTuple):
@@ -117,7 +119,8 @@ class OutcomeKind(IntEnum):
     CANCELLED = 4
     EXPIRED = 5
     PARKED = 6
-    """waits under `park_key` until `unpark`; failed after `delay` seconds, with this `reason`"""
+    """waits under `park_key` until a fetch asks for that; failed after `delay` seconds, with this
+    `reason`"""
 
 
 class Blame(IntEnum):
@@ -174,6 +177,8 @@ class BellKind(IntEnum):
     QUEUE = 4
     """`queue` is new: its first job came; heard by every node that joined, also by one that joined
     no queue"""
+    PARKED = 6
+    """the first job was parked under the key `id` in `queue`; heard by every node of it"""
 
 
 class Bell(NamedTuple):

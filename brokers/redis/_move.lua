@@ -38,6 +38,13 @@ local function ring_ready()
   end
 end
 
+-- Tell every node of the queue.
+local function ring_all(bell)
+  for _, node in ipairs(call('ZRANGEBYSCORE', P .. 'holders', '(0', '+inf')) do
+    call('PUBLISH', BELL .. node, bell)
+  end
+end
+
 local function first_due(set)
   return tonumber(call('ZRANGE', P .. set, 0, 0, 'WITHSCORES')[2] or math.huge)
 end
@@ -57,9 +64,7 @@ local function schedule(set, entries)
   end
   count(set, #entries / 2)
   if soonest >= before then return end
-  for _, node in ipairs(call('ZRANGEBYSCORE', P .. 'holders', '(0', '+inf')) do
-    call('PUBLISH', BELL .. node, '1 ' .. QUEUE)
-  end
+  ring_all('1 ' .. QUEUE)
 end
 
 -- Put a job in `heads` or `tails`; `flush` moves them to the ready lists. A generation marks the

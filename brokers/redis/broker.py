@@ -54,7 +54,13 @@ class RedisBroker(RedisClient, Broker):
                 limit = min(take.limit - start, SLICE)
                 asked.append(take.queue)
                 commands.append(
-                    self._scripts.fetch(take.queue, node=node, first=first + start, limit=limit)
+                    self._scripts.fetch(
+                        take.queue,
+                        node=node,
+                        first=first + start,
+                        limit=limit,
+                        park_keys=take.parked,
+                    )
                 )
             first += take.limit
         answers = self._calls.run(commands)
@@ -79,13 +85,6 @@ class RedisBroker(RedisClient, Broker):
             notes, lambda queue, blob: self._scripts.note(queue, node=node, notes=blob.packed)
         )
         return [bool(held) for held in answers]
-
-    def unpark(self, queue: str, keys: Sequence[str], limit: int) -> int:
-        if not keys:
-            return 0
-        return self._calls.in_slices(
-            [queue], limit, lambda q, most: self._scripts.unpark(q, limit=most, park_keys=keys)
-        )
 
     # -- time
 

@@ -4,6 +4,7 @@
 -- ARGV[4]  node
 -- ARGV[5]  number of the first delivery
 -- ARGV[6]  how many jobs at most; 0: only step off the list of idle nodes
+-- ARGV[7…] keys under which parked jobs are taken too, before the ready ones
 -- Returns  -1: the queue does not know the node; else [jobs still ready, and for each delivery
 --          id, number, wire, more], where `more` is nil for a job that has nothing but defaults, or
 --          [attempts, failures, crashes, losses, expires in ms, deadline in ms], nil where none
@@ -46,7 +47,7 @@ local function deliver(id, job)
   answer(id, job, number)
 end
 
--- A ready job that is too late. True: it has been settled.
+-- A job that is too late. True: it has been settled.
 local function settle_late(id, job)
   local state, reason
   if job.e and tonumber(job.e) <= now then
@@ -84,6 +85,18 @@ local function drain(priority)
   end
 end
 
+local function take_parked(key)
+  for _, id in ipairs(call('ZRANGE', P .. 'parked:' .. key, 0, limit - #taken / 2 - 1)) do
+    local job = read(id)
+    if job.s ~= 'waiting' then
+      call('ZREM', P .. 'parked:' .. key, id) -- left by a hand that went around the scripts
+    elseif admit(id) then
+      unpark(id, job.y)
+      if not settle_late(id, job) then deliver(id, job) end
+    end
+  end
+end
+
 -- The answer to this call was lost: give it again.
 local function repeat_answer()
   for from = 0, limit - 1, SLICE do
@@ -102,6 +115,9 @@ local last = limit > 0 and call('HGET', ACTIVE, 'last')
 if last and first <= tonumber(last) then
   repeat_answer()
 elseif limit > 0 then
+  for i = 7, #ARGV do
+    if #taken / 2 < limit then take_parked(ARGV[i]) end
+  end
   for i = 1, 10 do
     if ready[i] > 0 then drain(tostring(10 - i)) end
   end

@@ -120,17 +120,16 @@ class Scripts:
     def enqueue(self, queue: str, rows: bytes) -> Command[list[int]]:
         return self._of_queue("enqueue", queue, _same, rows)
 
-    def fetch(self, queue: str, *, node: str, first: int, limit: int) -> Command[list[Any] | int]:
-        return self._of_queue("fetch", queue, _same, node, first, limit)
+    def fetch(
+        self, queue: str, *, node: str, first: int, limit: int, park_keys: Sequence[str]
+    ) -> Command[list[Any] | int]:
+        return self._of_queue("fetch", queue, _same, node, first, limit, *park_keys)
 
     def settle(self, queue: str, *, node: str, outcomes: bytes) -> Command[bytes]:
         return self._of_queue("settle", queue, _same, node, outcomes)
 
     def note(self, queue: str, *, node: str, notes: bytes) -> Command[list[int]]:
         return self._of_queue("note", queue, _same, node, notes)
-
-    def unpark(self, queue: str, *, limit: int, park_keys: Sequence[str]) -> Command[int]:
-        return self._of_queue("unpark", queue, _same, limit, *park_keys)
 
     def cancel(self, queue: str, ids: Sequence[str]) -> Command[list[int]]:
         return self._of_queue("cancel", queue, _same, *ids)

@@ -69,7 +69,7 @@ local function park(id, key, row)
   call('HSET', key, 's', 'waiting')
   put(id, 'y', park_key)
   call('ZADD', P .. 'parked:' .. park_key, call('HINCRBY', KEYS[1], 'order', 1), id)
-  call('HINCRBY', P .. 'parked', park_key, 1)
+  if call('HINCRBY', P .. 'parked', park_key, 1) == 1 then ring_all('6 ' .. QUEUE .. ' ' .. park_key) end
   call('ZADD', P .. 'parking', now + row[11] * 1000, id)
   count('waiting', 1)
   return 'W'

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from taskrunner.brokers.base import Broker, Outcome, OutcomeKind
 from taskrunner.supervisor.dispatch import Dispatcher
 from taskrunner.supervisor.fetch import FetchService
-from taskrunner.supervisor.intake import PARKED_FOR_TASK
 from taskrunner.supervisor.membership import Membership
 from taskrunner.supervisor.outage import Outage
 from taskrunner.supervisor.plan import Planner
 from taskrunner.supervisor.settle import SettleService
-
-UNPARK_LIMIT = 500
 
 
 class Chores:
@@ -39,7 +36,7 @@ class Chores:
         self._outage = outage
 
     def all(self) -> Sequence[Callable[[], bool]]:
-        return (self.refresh_queues, self.reconcile, self.unpark)
+        return (self.refresh_queues, self.reconcile, self.look_for_parked)
 
     def refresh_queues(self) -> bool:
         """Serve the queues that have appeared."""
@@ -61,14 +58,21 @@ class Chores:
         )
         return count > 0
 
-    def unpark(self) -> bool:
-        """Take what was parked for want of a task that this node knows."""
-        count = take_parked(self._broker, self._membership.queues(), self._dispatcher.tasks)
-        if count:
-            # Ahead of the nodes that the bells wake, which may not know the task.
-            self._planner.believe()
+    def look_for_parked(self) -> bool:
+        """See what is parked that this node can run; its next fetches take it."""
+        for stats in self._broker.stats(self._membership.queues()):
+            self._take_parked(stats.queue, stats.parked)
+        return False
+
+    def parked(self, queue: str, key: str) -> None:
+        """A bell said that a job was parked. Any thread."""
+        self._take_parked(queue, [key])
+
+    def _take_parked(self, queue: str, keys: Iterable[str]) -> None:
+        ours = [key for key in keys if self._dispatcher.can_run(key)]
+        if ours:
+            self._planner.found_parked(queue, ours)
             self._fetch.wake()
-        return count > 0
 
 
 def give_back_strays(
@@ -95,16 +99,3 @@ def give_back_strays(
     if strays:
         broker.settle(node, strays)
     return len(strays)
-
-
-def take_parked(broker: Broker, queues: Sequence[str], tasks: Container[str]) -> int:
-    """Make ready what other nodes parked because they do not know its task, and this one does.
-
-    A node that does not may fetch it first and park it again: whoever found some looks again soon.
-    """
-    count = 0
-    for stats in broker.stats(queues):
-        keys = [key for key in stats.parked if key.removeprefix(PARKED_FOR_TASK) in tasks]
-        if keys:
-            count += broker.unpark(stats.queue, keys, UNPARK_LIMIT)
-    return count

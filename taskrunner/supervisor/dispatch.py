@@ -78,9 +78,9 @@ class Dispatcher:
         with self._lock:
             self._intake.tasks = tasks
 
-    @property
-    def tasks(self) -> Mapping[str, Policy]:
-        return self._intake.tasks
+    def can_run(self, park_key: str) -> bool:
+        """Whether what other nodes parked under this key can run here."""
+        return self._intake.can_run(park_key)
 
     def add(self, child: Child) -> None:
         """A child is ready."""

@@ -38,6 +38,11 @@ class Intake:
         """Bytes that a job of this queue takes, by those that came before; 1 for the first."""
         return self._sizes.get(queue, 1.0)
 
+    def can_run(self, park_key: str) -> bool:
+        """Whether what other nodes parked under this key can run here."""
+        is_task = park_key.startswith(PARKED_FOR_TASK)
+        return is_task and park_key.removeprefix(PARKED_FOR_TASK) in self.tasks
+
     def examined(self, delivery: Delivery, now: float) -> Held | None:
         """The delivery as something to run; None where it has been settled instead."""
         try:

@@ -21,6 +21,8 @@ class Planner:
         self._weights = dict(queues)
         self._strict = strict
         self._believed = set(self._weights)
+        self._parked: dict[str, frozenset[str]] = {}
+        """by queue: keys under which jobs are parked that this node can run"""
         self._credit = dict.fromkeys(self._weights, 0.0)
 
     @property
@@ -44,13 +46,23 @@ class Planner:
         elif queue in self._weights:
             self._believed.add(queue)
 
+    def found_parked(self, queue: str, keys: Iterable[str]) -> None:
+        """Jobs that this node can run are parked under these keys: the next fetches take them."""
+        self._parked[queue] = self._parked.get(queue, frozenset()) | frozenset(keys)
+        self.believe(queue)
+
     def learn(self, plan: Sequence[Take], fetched: Fetched) -> None:
         """What a fetch answered. A queue that gave less than its limit has listed this node as
-        idle: it is not asked again until a bell rings. One that gave its limit has not, and is."""
+        idle: it is not asked again until a bell rings. One that gave its limit has not, and is.
+        The former has nothing parked any more either, under the keys that were asked."""
         got = Counter(delivery.queue for delivery in fetched.deliveries)
         for take in plan:
-            if got[take.queue] < take.limit and not fetched.left.get(take.queue, 0):
+            if got[take.queue] >= take.limit:
+                continue
+            if not fetched.left.get(take.queue, 0):
                 self._believed.discard(take.queue)
+            if take.parked:
+                self._parked[take.queue] = self._parked[take.queue].difference(take.parked)
 
     @property
     def hopeful(self) -> bool:
@@ -64,7 +76,7 @@ class Planner:
             asked = sorted(asked, key=self._weights.__getitem__, reverse=True)[:1]
         if len(asked) == 1:
             limit = room(asked[0])
-            return [Take(asked[0], limit)] if limit else []
+            return [self._take(asked[0], limit)] if limit else []
         return self._shared(asked, room)
 
     def _shared(self, asked: list[str], room: Callable[[str], int]) -> list[Take]:
@@ -78,11 +90,15 @@ class Planner:
             limit = int(self._credit[queue])
             if limit:
                 self._credit[queue] -= limit
-                takes.append(Take(queue, limit))
+                takes.append(self._take(queue, limit))
         if not takes and spare:
             takes = [self._advance(max(asked, key=self._credit.__getitem__))]
         return takes
 
     def _advance(self, queue: str) -> Take:
         self._credit[queue] -= 1.0
-        return Take(queue, 1)
+        return self._take(queue, 1)
+
+    def _take(self, queue: str, limit: int) -> Take:
+        parked = self._parked.get(queue)
+        return Take(queue, limit, tuple(parked)) if parked else Take(queue, limit)

@@ -129,18 +129,19 @@ class Supervisor:
             clock=clock,
             hears=self,
         )
+        self._chores = self._make_chores()
         self._scheduler = SchedulerService(
             broker=broker,
             member=self._membership,
             proven_dead=identity.proven_dead,
             failed=self._outage.failed,
-            chores=self._chores().all(),
+            chores=self._chores.all(),
             clock=clock,
             events=events,
         )
         self._upcalls = UpcallService(broker=broker)
 
-    def _chores(self) -> Chores:
+    def _make_chores(self) -> Chores:
         return Chores(
             broker=self._broker,
             membership=self._membership,
@@ -328,6 +329,8 @@ class Supervisor:
             self._scheduler.poke(bell.queue)
         elif bell.kind is BellKind.QUEUE:
             self._scheduler.hurry()
+        elif bell.kind is BellKind.PARKED:
+            self._chores.parked(bell.queue, bell.id)
         elif bell.kind is BellKind.CANCEL:
             self._on_loop(self._cancel, JobKey(bell.queue, bell.id), None)
 

@@ -23,9 +23,8 @@ class CancelTests(BrokerKit):
         store.check_counts()
         store.later(200.0)
         store.promote()
-        store.broker.unpark("q", ["k"], 10)
         store.join()
-        assert store.fetch(5) == []
+        assert store.fetch(5, parked=["k"]) == []
 
     @pytest.mark.parametrize("state", sorted(FINISHED - {State.CANCELLED}))
     def test_what_is_finished_stays_as_it_is(self, store: Store, state: State) -> None:

@@ -82,11 +82,14 @@ class Store:
     ) -> list[tuple[JobKey, int]]:
         return self.broker.beat(NodeInfo(id=node, lease=lease), queues)
 
-    def fetch(self, limit: int = 1, *, node: str = "n1", queue: str = "q") -> list[Delivery]:
+    def fetch(
+        self, limit: int = 1, *, node: str = "n1", queue: str = "q", parked: Sequence[str] = ()
+    ) -> list[Delivery]:
         """Under numbers that were not used before."""
         first = self._next_number[node]
         self._next_number[node] += limit
-        return self.broker.fetch(node, [Take(queue, limit)], first).deliveries
+        take = Take(queue, limit, tuple(parked))
+        return self.broker.fetch(node, [take], first).deliveries
 
     def fetch_one(self, *, node: str = "n1", queue: str = "q") -> Delivery:
         (delivery,) = self.fetch(1, node=node, queue=queue)

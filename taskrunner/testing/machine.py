@@ -154,16 +154,20 @@ class _BrokerMachine(RuleBasedStateMachine):
         first=up_to_three,
         second=up_to_three,
         again=st.booleans(),
+        parked=st.sampled_from([(), (), ("k",)]),
     )
-    def fetch(self, pick: int, among: str, first: int, second: int, again: bool) -> None:
+    def fetch(
+        self, pick: int, among: str, first: int, second: int, again: bool, parked: tuple[str, ...]
+    ) -> None:
         node = self._node(pick, among)
-        self._fetch(node, first, second)
+        self._fetch(node, first, second, parked)
         if again:
             self._fetch_again(*self.fetches[pick % len(self.fetches)])
             self._fetch_again(*self.fetches[-1])
 
-    def _fetch(self, node: str, first: int, second: int) -> None:
-        self.fetches.append((node, [Take("q", first), Take("r", second)], self.numbers[node]))
+    def _fetch(self, node: str, first: int, second: int, parked: tuple[str, ...] = ()) -> None:
+        plan = [Take("q", first, parked), Take("r", second, parked)]
+        self.fetches.append((node, plan, self.numbers[node]))
         self.numbers[node] += first + second
         self._fetch_again(*self.fetches[-1])
 
@@ -278,7 +282,9 @@ class _BrokerMachine(RuleBasedStateMachine):
         pick=picks,
         tens=st.sampled_from([0, 0, 1, 2, 3, 6, 12]),
         heard=st.booleans(),
-        then=st.sampled_from(["promote", "unpark", "sweep", "sweep in slices", "reap", "fetch"]),
+        then=st.sampled_from(
+            ["promote", "fetch parked", "sweep", "sweep in slices", "reap", "fetch"]
+        ),
     )
     def time_passes(self, pick: int, tens: int, heard: bool, then: str) -> None:
         """With the beats of all who are not silent, or with a gap in which nobody is heard. Then
@@ -293,9 +299,8 @@ class _BrokerMachine(RuleBasedStateMachine):
     def _look_after(self, what: str, pick: int) -> None:
         if what == "promote":
             assert self.broker.promote(QUEUES, ALL) == self.model.promote()
-        elif what == "unpark":
-            queue = QUEUES[pick % 2]
-            assert self.broker.unpark(queue, ["k"], ALL) == self.model.unpark(queue, "k")
+        elif what == "fetch parked":
+            self._fetch(self._node(pick), 3, 3, ("k",))
         elif what == "reap":
             self._reap()
         elif what == "fetch":

@@ -56,6 +56,8 @@ class ModelJob:
     cancelling: bool = False
     park_key: str = ""
     park_ends: float = 0.0
+    parked_as: int = 0
+    """the number of its parking among all"""
     finished_at: float = 0.0
     keep_until: float = 0.0
     gone: bool = False
@@ -81,6 +83,7 @@ class Model:
     failed: int = 0
     _last_beat: float | None = None
     _gapless_since: float = 0.0
+    _parkings: int = 0
     _highest: dict[tuple[str, str], int] = field(default_factory=dict)
     """by node and queue: the highest number that was delivered"""
 
@@ -168,7 +171,7 @@ class Model:
     def _check_overdue(
         self, take: Take, given: Sequence[Delivery], states: Mapping[JobKey, State | None]
     ) -> None:
-        for job in self.records(State.PENDING):
+        for job in [*self._parked(take), *self.records(State.PENDING)]:
             if job.key.queue == take.queue and job.is_overdue(self.now):
                 if states[job.key] is State.EXPIRED:
                     self._finish(job, State.EXPIRED, RETENTION)
@@ -180,9 +183,14 @@ class Model:
             for job in self.records(State.PENDING)
             if job.key.queue == take.queue and not job.is_overdue(self.now)
         }
+        waiting = [job for job in self._parked(take) if not job.is_overdue(self.now)]
+        waiting = sorted(waiting, key=lambda job: job.parked_as)[: take.limit]
         priorities = sorted((job.priority for job in ready.values()), reverse=True)
-        jobs = [ready[JobKey(d.queue, d.id)] for d in given]
-        assert [job.priority for job in jobs] == priorities[: take.limit]
+        jobs = [self.jobs[JobKey(d.queue, d.id)] for d in given]
+        assert jobs[: len(waiting)] == waiting
+        rest = jobs[len(waiting) :]
+        assert all(job.key in ready for job in rest)
+        assert [job.priority for job in rest] == priorities[: take.limit - len(waiting)]
         assert [d.number for d in given] == list(numbers)[: len(given)]
         for job, delivery in zip(jobs, given, strict=True):
             counts = (job.attempts, job.failures, job.crashes, job.losses)
@@ -190,6 +198,14 @@ class Model:
             job.to(State.ACTIVE)
             job.node, job.number, job.settled_as = node, delivery.number, None
             self._highest[node, take.queue] = delivery.number
+
+    def _parked(self, take: Take) -> list[ModelJob]:
+        """What this entry of a plan may take although it is not ready."""
+        return [
+            job
+            for job in self.records(State.WAITING)
+            if job.key.queue == take.queue and job.park_key in take.parked
+        ]
 
     def settle(self, node: str, outcome: Outcome) -> State | None:
         job = self.jobs.get(JobKey(outcome.queue, outcome.id))
@@ -204,6 +220,8 @@ class Model:
         state = job.settled_as = self._state_after(job, outcome)
         job.eta = self.now + outcome.delay
         job.park_key, job.park_ends = outcome.park_key or "", self.now + outcome.delay
+        self._parkings += 1
+        job.parked_as = self._parkings
         self.processed += state is State.SUCCEEDED
         self.failed += state is State.FAILED
         if state in FINISHED:
@@ -231,16 +249,6 @@ class Model:
                 number,
             )
         )
-
-    def unpark(self, queue: str, park_key: str) -> int:
-        found = [
-            job
-            for job in self.records(State.WAITING)
-            if job.key.queue == queue and job.park_key == park_key
-        ]
-        for job in found:
-            job.to(State.PENDING)
-        return len(found)
 
     def promote(self) -> int:
         due = [j for j in self.records(State.SCHEDULED, State.RETRYING) if j.eta <= self.now]

@@ -124,6 +124,19 @@ def test_a_job_of_an_unknown_task_waits_for_a_node_that_knows_it(fleet: Fleet) -
         assert job.result(timeout=40) == 2
 
 
+def test_nodes_that_know_different_tasks_share_a_queue(fleet: Fleet) -> None:
+    """What the one parks the other takes straight from there: nothing goes back and forth."""
+    newer = App(fleet.url, namespace=fleet.namespace)
+    newer.task(name="shop.later")(lambda n: n + 1)
+    fleet.start("--processes", "1")
+    assert submit(fleet.app(), "add", 1, 1).result(timeout=20) == 2
+    with newer.running(threads=1):
+        jobs = [newer.enqueue("shop.later", args=(n,)) for n in range(30)]
+        jobs += [submit(fleet.app(), "add", n, 1) for n in range(30)]
+        assert [job.result(timeout=40) for job in jobs] == [n + 1 for n in range(30)] * 2
+    eventually(lambda: not newer.broker.stats(["default"])[0].parked, timeout=10)
+
+
 def test_garbage_in_a_record_fails_that_job_and_no_other(
     fleet: Fleet, tmp_path: Path, redis_server: RedisServer
 ) -> None:

@@ -105,7 +105,7 @@ def go_everywhere(broker: RedisBroker) -> None:
         outcomes[1] = outcomes[1]._replace(blame=Blame.CRASH)
         outcomes[6] = outcomes[6]._replace(park_key="k" * 100)
         broker.settle("n1", outcomes)
-        broker.unpark(queue, ["k" * 100], 5)
+        broker.fetch("n1", [Take(queue, 1, ("k" * 100,))], 100)
         broker.get([JobKey(queue, str(n)) for n in range(12)])
         broker.due([queue], 10.0, 5)
         broker.set_skew(30.0)

@@ -63,3 +63,19 @@ def test_a_queue_that_gave_its_limit_has_not_listed_us_as_idle_and_is_asked_agai
     delivery = Delivery("a", "id", "node", 1, b"", 0, 0, 0, 0, None, None)
     planner.learn([Take("a", 1)], Fetched([delivery], {"a": 0}))
     assert planner.plan(lambda _: 1) == [Take("a", 1)]
+
+
+def test_parked_jobs_are_asked_for_until_there_are_none() -> None:
+    planner = Planner([("a", 1)], strict=False)
+    planner.learn([Take("a", 1)], Fetched([], {"a": 0}))
+    planner.found_parked("a", ["task:x"])
+    (take,) = planner.plan(lambda _: 1)
+    assert take == Take("a", 1, ("task:x",))
+    delivery = Delivery("a", "id", "node", 1, b"", 0, 0, 0, 0, None, None)
+    planner.learn([take], Fetched([delivery], {"a": 0}))
+    (take,) = planner.plan(lambda _: 1)
+    assert take.parked == ("task:x",)
+    planner.learn([take], Fetched([], {"a": 0}))
+    assert planner.plan(lambda _: 1) == []
+    planner.believe("a")
+    assert planner.plan(lambda _: 1) == [Take("a", 1)]

@@ -68,7 +68,8 @@ def test_a_thousand_late_interrupts_hit_no_neighbour(
     shooter.start()
     for number, _ in aims:
         go.release()
-        end = time.perf_counter() + 0.00025
+        # Every hundredth waits for its interrupt, however slow this machine is.
+        end = time.perf_counter() + (30.0 if number % 100 == 0 else 0.00025)
 
         def work(end: float = end) -> None:
             while time.perf_counter() < end:
@@ -82,5 +83,4 @@ def test_a_thousand_late_interrupts_hit_no_neighbour(
     shooter.join()
     signal.signal(SIGNAL, before)
     assert hit + finished == 1000
-    assert hit > 0
-    assert finished > 0
+    assert hit >= 10
