@@ -22,6 +22,8 @@ from taskrunner.retry import LONGEST
 
 PREFIX: Final = "TASKRUNNER_"
 TEST_PREFIX: Final = "TASKRUNNER_TEST_"
+COMMAND_LINE: Final = "command line"
+CODE: Final = "App(...)"
 LARGEST_BYTES: Final = 32 * 1024 * 1024
 """Half of the largest frame that a pipe to a child carries."""
 
@@ -210,12 +212,12 @@ class Source:
 
 def command_line(arguments: Mapping[str, Any]) -> Source:
     """Options, as text or as values; None: not given."""
-    return Source("command line", "--{option}={got}", _given(arguments), is_text=True)
+    return Source(COMMAND_LINE, "--{option}={got}", _given(arguments), is_text=True)
 
 
 def code(settings: Mapping[str, Any]) -> Source:
     """What was given to `App(...)`; None: not given."""
-    return Source("App(...)", "App({name}={got})", _given(settings))
+    return Source(CODE, "App({name}={got})", _given(settings))
 
 
 def _given(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from taskrunner import _settings
-from taskrunner._settings import hide_password, hide_passwords
+from taskrunner._settings import CODE, COMMAND_LINE, hide_password, hide_passwords
 from taskrunner.errors import ConfigError
 
-__all__ = ["SETTING_NAMES", "Config", "hide_password", "hide_passwords"]
+__all__ = ["CODE", "COMMAND_LINE", "SETTING_NAMES", "Config", "hide_password", "hide_passwords"]
 
 _URLS: Final = ("broker", "backend")
 

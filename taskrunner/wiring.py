@@ -19,7 +19,7 @@ from typing import Any
 from taskrunner import registry
 from taskrunner.backends.base import ResultBackend
 from taskrunner.brokers.base import BrokerClient, Limits
-from taskrunner.config import SETTING_NAMES, Config
+from taskrunner.config import CODE, COMMAND_LINE, SETTING_NAMES, Config
 from taskrunner.errors import OptionError
 from taskrunner.naming import nearest
 from taskrunner.waiting import ResultWaiter
@@ -62,14 +62,23 @@ class Wiring:
         if self._config is None:
             with self._lock:
                 if self._config is None:
-                    self._config = Config.load(code=self._settings)
+                    self._config = self._told(Config.load(code=self._settings))
         return self._config
+
+    def _told(self, config: Config) -> Config:
+        """Settings that tell of the objects given in code, which no URL names."""
+        for name, own in (("broker", self._own_broker), ("backend", self._own_backend)):
+            if own is not None and config.source(name) != COMMAND_LINE:
+                told: dict[str, Any] = {name: repr(own)}
+                sources = MappingProxyType({**config.sources, name: CODE})
+                config = replace(config, **told, sources=sources)
+        return config
 
     def config_with(self, settings: Mapping[str, Any]) -> Config:
         """The settings with these over them. Raises ConfigError."""
         if not settings:
             return self.config
-        loaded = Config.load(code={**self._settings, **settings})
+        loaded = self._told(Config.load(code={**self._settings, **settings}))
         if not self._adopted:
             return loaded
         return replace(self.config, **{name: getattr(loaded, name) for name in settings})
@@ -81,8 +90,13 @@ class Wiring:
             with self._lock:
                 if self._broker is None:
                     self._opened_in = os.getpid()
-                    self._broker = self._own_broker or self._made_broker()
+                    own = None if self._is_overruled("broker") else self._own_broker
+                    self._broker = own or self._made_broker()
         return self._broker
+
+    def _is_overruled(self, name: str) -> bool:
+        """Whether the command line names another than the one that was given in code."""
+        return self.config.source(name) == COMMAND_LINE
 
     def _made_broker(self) -> BrokerClient:
         config = self.config
@@ -96,7 +110,7 @@ class Wiring:
     @property
     def backend(self) -> ResultBackend | None:
         """Where results are kept; None: the broker keeps them itself."""
-        if self._own_backend is not None:
+        if self._own_backend is not None and not self._is_overruled("backend"):
             return self._own_backend
         url = self.config.backend
         if url is None or url == self.config.broker:
@@ -124,7 +138,7 @@ class Wiring:
         """Use these instead of one's own, and drop connections."""
         self.close()
         with self._lock:
-            self._config = config
+            self._config = self._told(config)
             self._adopted = True
             self._broker = broker
             self._backend = None

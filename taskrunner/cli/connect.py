@@ -64,6 +64,8 @@ def settle(target: str | None, arguments: Mapping[str, Any]) -> App:
             getattr(app, thing)
         except OptionError as error:
             raise ConfigError([f"{thing} (from {app.config.source(thing)}): {error}"]) from error
+    if app.broker.capabilities.shared and app.backend is not None and not app.backend.shared:
+        raise ConfigError([_not_readable(app.config)])
     return app
 
 
@@ -89,6 +91,14 @@ def ping(app: App) -> None:
     app.broker.ping()
     if app.backend is not None:
         app.backend.ping()
+
+
+def _not_readable(config: Config) -> str:
+    return (
+        f"the result backend {config.shown('backend')} (from {config.source('backend')}) lives"
+        " inside one process, and no other could read the results in it: use one that is shared,"
+        " or none, and the broker keeps results itself"
+    )
 
 
 def not_shared(config: Config) -> str:

@@ -21,6 +21,7 @@ from taskrunner.supervisor.generation import (
     Hears,
     Target,
     ThreadGeneration,
+    check_backend,
 )
 from taskrunner.supervisor.supervisor import Supervisor
 from taskrunner.supervisor.waits import run_loop
@@ -40,6 +41,7 @@ def running(
         target = None
     else:
         config = replace(config, processes=processes or config.processes)
+        check_backend(app)
         target = find_target(app)
     node = _Embedded(app, config, target)
     node.start()

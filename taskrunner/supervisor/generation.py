@@ -63,6 +63,16 @@ class Exit:
         return f"signal {-self.code}"
 
 
+def check_backend(app: App) -> None:
+    """Raise StartError where worker processes could not see each other's results."""
+    if app.backend is not None and not app.backend.shared:
+        raise StartError(
+            "the result backend lives in the memory of one process, and worker processes could not "
+            "read results from it: use one that is shared, such as redis://localhost:6379/0, leave "
+            "it out (the broker keeps results itself), or app.running(threads=N)"
+        )
+
+
 class Hears(Protocol):
     """Who is told what happens to the children of a generation. Called on the loop's thread."""
 

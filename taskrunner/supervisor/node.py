@@ -9,16 +9,18 @@ from taskrunner.brokers.base import Broker
 from taskrunner.config import Config
 from taskrunner.errors import StartError
 from taskrunner.events import Events
-from taskrunner.supervisor.generation import ForkedGeneration, Target
+from taskrunner.supervisor.generation import ForkedGeneration, Target, check_backend
 from taskrunner.supervisor.signals import Signals
 from taskrunner.supervisor.supervisor import Supervisor
 from taskrunner.supervisor.waits import run_loop
 
 
 def run(target: str, config: Config, events: Events) -> None:
-    """Be a node until a signal says to stop. Raises AppNotFound, StartError, BrokerUnavailable."""
+    """Be a node until a signal says to stop. Raises AppNotFound, StartError,
+    BrokerUnavailable."""
     app = registry.load_app(target)
     app.adopt(config)
+    check_backend(app)
     broker = app.broker
     if not isinstance(broker, Broker):
         raise StartError(f"{type(broker).__name__} is a client's view of a broker, not a broker")

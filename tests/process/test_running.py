@@ -17,6 +17,7 @@ from taskrunner import (
     StartError,
     State,
 )
+from taskrunner.backends.memory import MemoryBackend
 from taskrunner.testing.waiting import eventually
 from tests.process.apps import basic
 from tests.process.conftest import ROOT, lines
@@ -142,6 +143,15 @@ def test_an_app_that_nobody_can_import_needs_threads() -> None:
         pass
     with app.running(threads=2):
         assert double.enqueue(4).result(timeout=20) == 8
+
+
+def test_worker_processes_need_a_backend_that_they_can_read() -> None:
+    app = App("memory://", backend=MemoryBackend())
+    app.task(name="local.half")(lambda n: n // 2)
+    with pytest.raises(StartError, match="result backend"), app.running(processes=1):
+        pass
+    with app.running(threads=1):
+        assert app.enqueue("local.half", (4,)).result(timeout=20) == 2
 
 
 @pytest.mark.parametrize("guard", [True, False])

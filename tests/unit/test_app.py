@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from taskrunner import App, Config, Middleware, State, context
+from taskrunner.backends.memory import MemoryBackend
 from taskrunner.brokers.base import Receipt
 from taskrunner.brokers.memory import MemoryBroker
 from taskrunner.errors import (
@@ -92,6 +93,18 @@ def test_a_broker_of_ones_own_is_used_as_it_is() -> None:
     broker = MemoryBroker()
     app = App(broker)
     assert app.broker is broker
+    assert (app.config.broker, app.config.source("broker")) == (repr(broker), "App(...)")
+
+
+def test_the_command_line_is_stronger_than_an_object_in_code() -> None:
+    own, own_backend = MemoryBroker(), MemoryBackend()
+    app = App(own, backend=own_backend)
+    app.adopt(Config.load(arguments={"retries": "2"}, environ={"TASKRUNNER_BROKER": "redis://h"}))
+    assert (app.broker, app.backend) == (own, own_backend)
+    app.adopt(Config.load(arguments={"broker": "memory://", "backend": "redis://h"}, environ={}))
+    assert isinstance(app.broker, MemoryBroker)
+    assert app.broker is not own
+    assert app.backend is not own_backend
 
 
 def test_adopted_settings_replace_all_others(app: App) -> None:

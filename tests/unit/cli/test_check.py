@@ -74,6 +74,15 @@ def test_all_mistakes_together(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Non
         assert name in ran.err
 
 
+def test_a_backend_that_only_one_process_could_read(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASKRUNNER_BACKEND", "memory://")
+    ran = cli("check", "shop:app")
+    assert ran.code == Exit.CONFIG
+    assert "result backend memory:// (from TASKRUNNER_BACKEND)" in ran.err
+
+
 def test_a_backend_nobody_answers_to(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKRUNNER_BACKEND", "s3://u:secret@h")
     ran = cli("check", "shop:app")
