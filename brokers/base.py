@@ -11,8 +11,9 @@ The contract in words is docs/writing-a-broker.md; the contract as a test is
     BrokerClient                              Broker, besides
       submit    enqueue                         consume  fetch, settle, note
       listen    open_mailbox, watch             time     due, promote
-      control   cancel                          nodes    join, beat, leave, reap, held
+      control   cancel, send                    nodes    join, beat, leave, reap, held, commands
       look      get, stats, queues, nodes, now  upkeep   sweep
+      records   put_record, records, remove_record
 
 Tokens. A delivery is fenced by its token: the node's id and a number the node never uses twice.
 The record keeps the token of the last delivery and whether it was settled. A write that carries
@@ -41,6 +42,8 @@ from typing import ClassVar
 
 from taskrunner.brokers.values import (
     ACCEPTED,
+    COMMAND_KEPT,
+    COMMANDS_KEPT,
     ERRORS_KEPT,
     PRIORITIES,
     REPEATABLE_FOR,
@@ -48,6 +51,7 @@ from taskrunner.brokers.values import (
     BellKind,
     Blame,
     Capabilities,
+    Command,
     Delivery,
     Due,
     Fetched,
@@ -60,6 +64,8 @@ from taskrunner.brokers.values import (
     OutcomeKind,
     QueueStats,
     Receipt,
+    Record,
+    Records,
     Take,
 )
 from taskrunner.message import Message
@@ -67,12 +73,15 @@ from taskrunner.states import State
 
 __all__ = [
     "ACCEPTED",
+    "COMMANDS_KEPT",
+    "COMMAND_KEPT",
     "Bell",
     "BellKind",
     "Blame",
     "Broker",
     "BrokerClient",
     "Capabilities",
+    "Command",
     "Delivery",
     "Due",
     "ERRORS_KEPT",
@@ -89,6 +98,8 @@ __all__ = [
     "QueueStats",
     "REPEATABLE_FOR",
     "Receipt",
+    "Record",
+    "Records",
     "Take",
 ]
 
@@ -166,6 +177,15 @@ class BrokerClient(ABC):
         """True: ended as cancelled, now or before, or, where active, marked and its node rung.
         False: it was finished otherwise. None: there is no record."""
 
+    @abstractmethod
+    def send(self, node: str, command: Command) -> bool:
+        """Keep a command for a node and ring COMMAND there; False: there is no such node.
+
+        The node has COMMAND_KEPT seconds to take it; as long it is known, so that a repeat with
+        the same id is the same command. Raises BrokerFull while COMMANDS_KEPT are known already,
+        PayloadTooLarge for a command over COMMAND_BYTES. Works in a full store.
+        """
+
     # -- look
 
     @abstractmethod
@@ -186,6 +206,24 @@ class BrokerClient(ABC):
     @abstractmethod
     def now(self) -> float:
         """The store's clock, skew included; seconds since the epoch."""
+
+    # -- records
+
+    @abstractmethod
+    def put_record(
+        self, kind: str, record_id: str, value: bytes, *, ttl: float | None = None
+    ) -> None:
+        """Keep a small value under a kind and an id, in the place of one that is there; for `ttl`
+        seconds, or until it is removed. Works in a full store."""
+
+    @abstractmethod
+    def records(self, kind: str, cursor: str = "", *, limit: int = 100) -> Records:
+        """Up to `limit` records of a kind, sorted by id, from where a cursor says. What is there
+        all the time is answered exactly once, however many come and go between the slices."""
+
+    @abstractmethod
+    def remove_record(self, kind: str, record_id: str) -> None:
+        """Keep it no longer, if it was there."""
 
 
 class Broker(BrokerClient):
@@ -251,7 +289,14 @@ class Broker(BrokerClient):
     @abstractmethod
     def beat(self, node: NodeInfo, queues: Sequence[str]) -> list[tuple[JobKey, int]]:
         """Renew the lease in these queues; answers the held jobs that are marked for cancelling,
-        with their delivery's number. Raises NodeLost where one of them no longer knows the node."""
+        with their delivery's number. Rings COMMAND again while a command waits. Raises NodeLost
+        where one of the queues no longer knows the node."""
+
+    @abstractmethod
+    def commands(self, node: str, done: Sequence[str] = ()) -> list[Command]:
+        """What was sent to this node and waits, oldest first. `done` names those that were taken
+        before: they wait no longer. One that nobody names is answered again, because the answer
+        may have been lost."""
 
     @abstractmethod
     def leave(self, node: str, queues: Sequence[str]) -> None:

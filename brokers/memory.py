@@ -12,19 +12,17 @@ atomic step. Two brokers of the same URL are two stores; a process shares one by
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar, Final
+from dataclasses import replace
+from typing import ClassVar
 
+from taskrunner.brokers._memory_directory import Directory
 from taskrunner.brokers._memory_job import Job
-from taskrunner.brokers._memory_mailbox import PostOffice
 from taskrunner.brokers._memory_queue import Queue
 from taskrunner.brokers.base import (
     ACCEPTED,
     Bell,
     BellKind,
-    Broker,
     Capabilities,
     Delivery,
     Due,
@@ -32,7 +30,6 @@ from taskrunner.brokers.base import (
     JobKey,
     JobRecord,
     Limits,
-    Mailbox,
     NodeInfo,
     Note,
     Outcome,
@@ -45,30 +42,17 @@ from taskrunner.errors import NodeLost, OptionError
 from taskrunner.message import Message
 from taskrunner.states import FINISHED, State
 
-_SEEN_FOR: Final = 2.0
-"""Leases a silent node is still shown by `nodes`."""
 
-
-@dataclass(slots=True)
-class _Seen:
-    info: NodeInfo
-    at: float
-
-
-class MemoryBroker(Broker):
+class MemoryBroker(Directory):
     """Jobs in the memory of this process; they end with it."""
 
     capabilities = Capabilities(results=True, shared=False, durable=False)
     schemes: ClassVar[tuple[str, ...]] = ("memory",)
 
     def __init__(self, *, limits: Limits | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
+        super().__init__(clock)
         self._limits = limits or Limits()
-        self._clock = clock
-        self._skew = 0.0
-        self._lock = threading.RLock()
-        self._office = PostOffice(self._lock)
         self._queues: dict[str, Queue] = {}
-        self._nodes: dict[str, _Seen] = {}
 
     @classmethod
     def from_url(cls, url: str, *, namespace: str, limits: Limits) -> MemoryBroker:
@@ -112,9 +96,6 @@ class MemoryBroker(Broker):
         return ACCEPTED
 
     # -- listen
-
-    def open_mailbox(self, name: str) -> Mailbox:
-        return self._office.open(name)
 
     def watch(self, mailbox: str, keys: Sequence[JobKey]) -> list[bool]:
         with self._lock:
@@ -162,23 +143,6 @@ class MemoryBroker(Broker):
     def queues(self) -> list[str]:
         with self._lock:
             return sorted(name for name, queue in self._queues.items() if queue.has_had_jobs)
-
-    def nodes(self) -> list[NodeInfo]:
-        with self._lock:
-            now = self.now()
-            for node, seen in list(self._nodes.items()):
-                if now - seen.at > _SEEN_FOR * seen.info.lease:
-                    del self._nodes[node]
-            return [
-                replace(seen.info, seen_ago=max(0.0, now - seen.at))
-                for seen in self._nodes.values()
-            ]
-
-    def now(self) -> float:
-        return self._clock.wall() + self._skew
-
-    def set_skew(self, seconds: float) -> None:
-        self._skew = seconds
 
     # -- consume
 
@@ -259,7 +223,7 @@ class MemoryBroker(Broker):
 
     def join(self, node: NodeInfo, queues: Sequence[str]) -> None:
         with self._lock:
-            self._nodes[node.id] = _Seen(node, self.now())
+            self._see(node)
             for name in queues:
                 self._queue(name).leases.beat(node.id, node.lease, self.now())
 
@@ -267,7 +231,7 @@ class MemoryBroker(Broker):
         with self._lock:
             for queue in [self._queue_of(node.id, name) for name in queues]:
                 queue.leases.beat(node.id, node.lease, self.now())
-            self._nodes[node.id] = _Seen(node, self.now())
+            self._see(node)
             held = self.held(node.id, queues)
             return [(key, number) for key, number in held if self._is_cancelling(key)]
 
@@ -276,7 +240,7 @@ class MemoryBroker(Broker):
 
     def leave(self, node: str, queues: Sequence[str]) -> None:
         with self._lock:
-            self._nodes.pop(node, None)
+            self._forget(node)
             for name in queues:
                 queue = self._queue(name)
                 queue.forget_node(node)
@@ -291,7 +255,7 @@ class MemoryBroker(Broker):
         now = self.now()
         for node in [*dead, *queue.leases.lapsed(now)]:
             queue.forget_node(node)
-            self._nodes.pop(node, None)
+            self._forget(node)
         taken = 0
         # Not only those of just now: a set that was larger than the limit is still there.
         for node in [holder for holder in queue.held if holder not in queue.leases]:

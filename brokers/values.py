@@ -9,8 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
+import msgpack
+
+from taskrunner.errors import PayloadTooLarge
+from taskrunner.ids import new_id
 from taskrunner.states import State
 
 PRIORITIES = range(10)
@@ -21,6 +26,17 @@ REPEATABLE_FOR = 60.0
 
 ERRORS_KEPT = 20
 """How many failed runs a job's record remembers, newest first."""
+
+COMMAND_KEPT = 60.0
+"""Seconds for which a command waits for its node, and is known when it is sent again."""
+
+COMMANDS_KEPT = 500
+"""How many commands of one node are known at a time, those that it has taken included."""
+
+COMMAND_BYTES = 4096
+"""The size of a packed command."""
+
+NO_DETAILS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +193,8 @@ class BellKind(IntEnum):
     QUEUE = 4
     """`queue` is new: its first job came; heard by every node that joined, also by one that joined
     no queue"""
+    COMMAND = 5
+    """a command waits for this node"""
     PARKED = 6
     """the first job was parked under the key `id` in `queue`; heard by every node of it"""
 
@@ -187,6 +205,56 @@ class Bell(NamedTuple):
     kind: BellKind
     queue: str
     id: str = ""
+
+
+class Command(NamedTuple):
+    """Something that a node is asked to do."""
+
+    id: str
+    """made by whoever sends it: sent again with the same id it is the same command"""
+    do: str
+    """the name of what to do; a node that does not know it does nothing"""
+    details: Mapping[str, Any] = NO_DETAILS
+    """what there is to know besides: values of msgpack, by name"""
+
+    @classmethod
+    def new(cls, do: str, **details: Any) -> Command:
+        return cls(new_id(), do, details)
+
+    def pack(self) -> bytes:
+        """Everything but the id. Raises PayloadTooLarge over COMMAND_BYTES."""
+        packed: bytes = msgpack.packb({**self.details, "do": self.do})
+        if len(packed) > COMMAND_BYTES:
+            raise PayloadTooLarge(
+                f"the command {self.do!r} has {len(packed)} bytes; at most {COMMAND_BYTES} are kept"
+            )
+        return packed
+
+    @classmethod
+    def unpack(cls, command_id: str, packed: bytes) -> Command:
+        """What `pack` made; for bytes that cannot be read a command of no name, which does
+        nothing."""
+        try:
+            found = msgpack.unpackb(packed)
+            return cls(command_id, str(found.pop("do")), found)
+        except Exception:  # noqa: BLE001  whatever it is that somebody wrote there
+            return cls(command_id, "")
+
+
+class Record(NamedTuple):
+    """Something small that the store keeps for the whole namespace, under a kind and an id."""
+
+    id: str
+    value: bytes
+
+
+class Records(NamedTuple):
+    """One slice of the records of a kind."""
+
+    records: list[Record]
+    """sorted by id"""
+    cursor: str
+    """where the next slice begins; empty: this was the last"""
 
 
 class Due(NamedTuple):

@@ -129,6 +129,14 @@ class ThreadsAtImport(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CommandHeard(Event):
+    """Somebody sent this node a command. `known`: whether this version knows what to do."""
+
+    do: str
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Dump(Event):
     """The state of a supervisor in readable lines, because somebody asked for it."""
 

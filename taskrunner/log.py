@@ -198,6 +198,11 @@ def _run_failed(event: events.RunFailed) -> str:
     return f"run failed: {event.error}; {then}"
 
 
+def _command_heard(event: events.CommandHeard) -> str:
+    then = "" if event.known else ", which this version does not know: nothing is done"
+    return f"somebody asks this node to {event.do!r}{then}"
+
+
 _Level = int | Callable[[Any], int]
 
 _LINES: Final[Mapping[type[Event], tuple[_Level, Callable[[Any], str]]]] = {
@@ -249,6 +254,10 @@ _LINES: Final[Mapping[type[Event], tuple[_Level, Callable[[Any], str]]]] = {
             "importing the application left threads running"
             f" ({', '.join(e.names)}): each child imports it by itself, which takes longer"
         ),
+    ),
+    events.CommandHeard: (
+        lambda e: logging.INFO if e.known else logging.WARNING,
+        _command_heard,
     ),
     # At a level that is seen: somebody asked for it.
     events.Dump: (logging.WARNING, lambda e: e.text),

@@ -1,9 +1,11 @@
 #!lua flags=allow-oom
--- Write a node into the directory of the namespace, and its queues with it.
+-- Write a node into the directory of the namespace, and its queues with it. Ring there again while
+-- a command waits for it.
 -- KEYS[1]  {namespace}:queues
 -- KEYS[2]  {namespace}:skew
 -- KEYS[3]  {namespace}:nodes
 -- KEYS[4]  {namespace}:seen
+-- KEYS[5]  {namespace}:commands:NODE
 -- ARGV[1]  the channel that every mailbox hears
 -- ARGV[2]  node
 -- ARGV[3]  packed description
@@ -23,4 +25,5 @@ for _, node in ipairs(call('ZRANGEBYSCORE', KEYS[4], '-inf', now, 'LIMIT', 0, 10
   call('HDEL', KEYS[3], node)
   call('ZREM', KEYS[4], node)
 end
+if call('EXISTS', KEYS[5]) == 1 then call('PUBLISH', ARGV[1] .. ':' .. ARGV[2], '5 ') end
 return skew

@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from taskrunner.brokers.base import (
+    COMMAND_KEPT,
     Broker,
+    Command,
     Due,
     Fetched,
     JobKey,
@@ -30,7 +32,7 @@ from taskrunner.brokers.redis.calls import SLICE
 from taskrunner.brokers.redis.client import RedisClient, to_ms
 from taskrunner.brokers.redis.connection import Talk
 from taskrunner.brokers.redis.keys import LAST_NUMBER
-from taskrunner.brokers.redis.scripts import Command
+from taskrunner.brokers.redis.scripts import Command as ScriptCall
 from taskrunner.errors import NodeLost
 from taskrunner.states import State
 
@@ -136,7 +138,7 @@ class RedisBroker(RedisClient, Broker):
             ]
         return cancelled
 
-    def _announce(self, node: NodeInfo, queues: Sequence[str]) -> Command[Any]:
+    def _announce(self, node: NodeInfo, queues: Sequence[str]) -> ScriptCall[Any]:
         """With the queues that are known to have had jobs: the directory is made again by beats."""
         return self._scripts.announce(
             node=node.id,
@@ -144,6 +146,11 @@ class RedisBroker(RedisClient, Broker):
             keep_ms=to_ms(node.lease * replies.SEEN_LEASES),
             queues=[queue for queue in queues if queue in self._registered],
         )
+
+    def commands(self, node: str, done: Sequence[str] = ()) -> list[Command]:
+        ask = self._scripts.commands(node=node, keep_ms=to_ms(COMMAND_KEPT), done=done)
+        (answer,) = self._calls.run([ask])
+        return [Command.unpack(i.decode(), packed) for i, packed in replies.pairs(answer).items()]
 
     def leave(self, node: str, queues: Sequence[str]) -> None:
         self._forget([node])
@@ -162,7 +169,14 @@ class RedisBroker(RedisClient, Broker):
 
     def _forget(self, nodes: Sequence[str]) -> None:
         if nodes:
-            self._calls.ask([("HDEL", self._keys.nodes, *nodes), ("ZREM", self._keys.seen, *nodes)])
+            kept = [key for node in nodes for key in self._keys.commands(node)]
+            self._calls.ask(
+                [
+                    ("HDEL", self._keys.nodes, *nodes),
+                    ("ZREM", self._keys.seen, *nodes),
+                    ("UNLINK", *kept),
+                ]
+            )
 
     def held(self, node: str, queues: Sequence[str]) -> list[tuple[JobKey, int]]:
         found: dict[str, dict[bytes, bytes]] = {queue: {} for queue in queues}

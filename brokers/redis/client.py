@@ -10,8 +10,11 @@ from redis.exceptions import ResponseError
 
 from taskrunner.brokers.base import (
     ACCEPTED,
+    COMMAND_KEPT,
+    COMMANDS_KEPT,
     BrokerClient,
     Capabilities,
+    Command,
     JobKey,
     JobRecord,
     Limits,
@@ -19,18 +22,20 @@ from taskrunner.brokers.base import (
     NodeInfo,
     QueueStats,
     Receipt,
+    Record,
+    Records,
 )
 from taskrunner.brokers.redis import replies
 from taskrunner.brokers.redis.address import Address
 from taskrunner.brokers.redis.aio import AsyncConnections
 from taskrunner.brokers.redis.batches import blobs, message_row, windows
-from taskrunner.brokers.redis.calls import Calls, places
+from taskrunner.brokers.redis.calls import SLICE, Calls, places
 from taskrunner.brokers.redis.connection import Connections, Talk
 from taskrunner.brokers.redis.failures import is_full
 from taskrunner.brokers.redis.keys import Keys
 from taskrunner.brokers.redis.mailbox import RedisMailbox
 from taskrunner.brokers.redis.scripts import Scripts
-from taskrunner.errors import BrokerUnavailable
+from taskrunner.errors import BrokerFull, BrokerUnavailable
 from taskrunner.message import Message
 
 OLDEST: Final = (6, 2)
@@ -149,6 +154,19 @@ class RedisClient(BrokerClient):
         meaning = {1: True, 0: False, -1: None}
         return [meaning[answer] for answer in self._calls.by_id(keys, self._scripts.cancel)]
 
+    def send(self, node: str, command: Command) -> bool:
+        ask = self._scripts.send(
+            node=node,
+            command_id=command.id,
+            packed=command.pack(),
+            keep_ms=to_ms(COMMAND_KEPT),
+            most=COMMANDS_KEPT,
+        )
+        (kept,) = self._calls.run([ask])
+        if kept < 0:
+            raise BrokerFull(f"node {node!r} was sent {COMMANDS_KEPT} commands a moment ago")
+        return kept == 1
+
     # -- look
 
     def get(self, keys: Sequence[JobKey]) -> list[JobRecord | None]:
@@ -180,6 +198,26 @@ class RedisClient(BrokerClient):
     def now(self) -> float:
         time, skew = self._calls.ask([("TIME",), ("GET", self._keys.skew)])
         return int(time[0]) + int(time[1]) / 1e6 + int(skew or 0) / 1000
+
+    # -- records
+
+    def put_record(
+        self, kind: str, record_id: str, value: bytes, *, ttl: float | None = None
+    ) -> None:
+        ttl_ms = None if ttl is None else to_ms(ttl)
+        self._calls.run(
+            [self._scripts.put_record(kind, record_id=record_id, value=value, ttl_ms=ttl_ms)]
+        )
+
+    def records(self, kind: str, cursor: str = "", *, limit: int = 100) -> Records:
+        most = max(1, min(limit, SLICE))
+        (answer,) = self._calls.run([self._scripts.records(kind, start=cursor, limit=most)])
+        following, *flat = answer
+        found = [Record(i.decode(), value) for i, value in replies.pairs(flat).items()]
+        return Records(found, following.decode())
+
+    def remove_record(self, kind: str, record_id: str) -> None:
+        self._calls.run([self._scripts.remove_record(kind, record_id=record_id)])
 
 
 def to_ms(seconds: float) -> int:

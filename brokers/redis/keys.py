@@ -35,14 +35,19 @@ Of one queue; the hash tag puts all of them into one slot of a cluster. Times in
         the letter that the settle was answered
       b started   z finished   i pid   g progress   r result   m reason   v watching mailboxes
 
-Of the namespace: a directory that can be made again from what is running, and no transition
-depends on it.
+Of the namespace: a directory that can be made again from what is running (records excepted), and no
+transition depends on it.
 
     {namespace}:
-      queues       set     queues that ever had a job
-      nodes        hash    packed description of each node
-      seen         zset    nodes by the time they are forgotten
-      skew         string  how far the clock was moved
+      queues         set     queues that ever had a job
+      nodes          hash    packed description of each node
+      seen           zset    nodes by the time they are forgotten
+      skew           string  how far the clock was moved
+      commands:NODE  hash    packed commands that wait, by id
+      sent:NODE      zset    ids of the commands that are known, by the time they were sent
+      records:KIND   hash    values by id
+      ids:KIND       zset    the ids, in their own order
+      lapsing:KIND   zset    ids of those that are not kept for ever, by the time they may go
 
 Of a result backend without a broker here: `{namespace:queue}:kept:NUMBER:LENGTH:NODE:ID`,
 a string; LENGTH is that of NODE, so that no two deliveries share a key.
@@ -125,6 +130,16 @@ class Keys:
     @property
     def skew(self) -> str:
         return f"{{{self.namespace}}}:skew"
+
+    def commands(self, node: str) -> tuple[str, str]:
+        """Those that wait, and the ids of those that are known."""
+        return f"{{{self.namespace}}}:commands:{node}", f"{{{self.namespace}}}:sent:{node}"
+
+    def records(self, kind: str) -> tuple[str, str, str]:
+        """Values, ids and times."""
+        names = ("records", "ids", "lapsing")
+        values, ids, lapsing = (f"{{{self.namespace}}}:{name}:{kind}" for name in names)
+        return values, ids, lapsing
 
     @property
     def everybody(self) -> str:

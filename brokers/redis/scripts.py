@@ -180,13 +180,44 @@ class Scripts:
         self, *, node: str, description: bytes, keep_ms: int, queues: Sequence[str]
     ) -> Command[int]:
         names = self._keys
-        keys = (names.queues, names.skew, names.nodes, names.seen)
+        waiting, _ = names.commands(node)
+        keys = (names.queues, names.skew, names.nodes, names.seen, waiting)
         arguments = (names.everybody, node, description, keep_ms, *queues)
         return Command("announce", keys, arguments, _number)
 
     def nodes(self) -> Command[list[Any]]:
         keys = (self._keys.skew, self._keys.nodes, self._keys.seen)
         return Command("nodes", keys, (), _same)
+
+    def send(
+        self, *, node: str, command_id: str, packed: bytes, keep_ms: int, most: int
+    ) -> Command[int]:
+        names = self._keys
+        keys = (names.skew, names.seen, *names.commands(node))
+        arguments = (node, names.mailbox(node), command_id, packed, keep_ms, most)
+        return Command("send", keys, arguments, _number)
+
+    def commands(self, *, node: str, keep_ms: int, done: Sequence[str]) -> Command[list[bytes]]:
+        keys = (self._keys.skew, *self._keys.commands(node))
+        return Command("commands", keys, (keep_ms, *done), _same)
+
+    # -- records
+
+    def put_record(
+        self, kind: str, *, record_id: str, value: bytes, ttl_ms: int | None
+    ) -> Command[int]:
+        keep = "" if ttl_ms is None else ttl_ms
+        return self._of_records("put_record", kind, record_id, value, keep)
+
+    def records(self, kind: str, *, start: str, limit: int) -> Command[list[bytes]]:
+        return self._of_records("records", kind, start, limit)
+
+    def remove_record(self, kind: str, *, record_id: str) -> Command[int]:
+        return self._of_records("remove_record", kind, record_id)
+
+    def _of_records(self, script: str, kind: str, *arguments: Any) -> Command[Any]:
+        keys = (self._keys.skew, *self._keys.records(kind))
+        return Command(script, keys, arguments, _same)
 
     def _of_queue(
         self, script: str, queue: str, parse: Callable[[Reply], T], *arguments: Any

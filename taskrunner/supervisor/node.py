@@ -37,7 +37,7 @@ def run(target: str, config: Config, events: Events) -> None:
             events=events,
         )
         signals.install()
-        obeying = asyncio.ensure_future(supervisor.obey(signals))
+        obeying = asyncio.ensure_future(supervisor.control.obey(signals))
         try:
             await supervisor.run()
         finally:

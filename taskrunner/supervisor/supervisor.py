@@ -13,7 +13,6 @@ never waits for the broker or for a child. What it asks of the broker goes throu
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -36,6 +35,7 @@ from taskrunner.scheduler.scheduler import SchedulerService
 from taskrunner.supervisor import identity
 from taskrunner.supervisor.child import Phase
 from taskrunner.supervisor.chores import Chores
+from taskrunner.supervisor.control import Control
 from taskrunner.supervisor.dispatch import Dispatcher
 from taskrunner.supervisor.fetch import FetchService
 from taskrunner.supervisor.generation import (
@@ -49,7 +49,6 @@ from taskrunner.supervisor.outage import Outage
 from taskrunner.supervisor.plan import Planner
 from taskrunner.supervisor.pool import Pool
 from taskrunner.supervisor.settle import SettleService
-from taskrunner.supervisor.signals import Signals
 from taskrunner.supervisor.timelimits import TimeLimits
 from taskrunner.supervisor.upcalls import UpcallService
 from taskrunner.supervisor.waits import unless, until
@@ -140,6 +139,7 @@ class Supervisor:
             events=events,
         )
         self._upcalls = UpcallService(broker=broker)
+        self.control = self._make_control()
 
     def _make_chores(self) -> Chores:
         return Chores(
@@ -150,6 +150,16 @@ class Supervisor:
             fetch=self._fetch,
             settle=self._settle,
             outage=self._outage,
+        )
+
+    def _make_control(self) -> Control:
+        return Control(
+            broker=self._broker,
+            node=lambda: self._membership.id,
+            outage=self._outage,
+            events=self._events,
+            on_loop=self._on_loop,
+            does=self,
         )
 
     def _make_pool(self, *, embedded: bool) -> None:
@@ -273,18 +283,15 @@ class Supervisor:
             self._pool.changed.set()
         self._stop_asked.set()
 
-    async def obey(self, signals: Signals) -> None:
-        """Do what signals say, for ever."""
-        while True:
-            match await signals.next():
-                case signal.SIGINT | signal.SIGTERM:
-                    self._ask_stop(False)
-                case signal.SIGUSR1:
-                    held, unsettled = self._dispatcher.count, self._settle.pending
-                    lines = [f"node {self._membership.id} holds {held} jobs, {unsettled} to settle"]
-                    self._events.emit(Dump(text="\n".join([*lines, *self._pool.describe()])))
-                case other:
-                    raise AssertionError(f"nobody asked for {other}")
+    # -- asked by signals and commands (`Does`)
+
+    def stop(self) -> None:
+        self._ask_stop(False)
+
+    def dump(self) -> None:
+        held, unsettled = self._dispatcher.count, self._settle.pending
+        lines = [f"node {self._membership.id} holds {held} jobs, {unsettled} to settle"]
+        self._events.emit(Dump(text="\n".join([*lines, *self._pool.describe()])))
 
     # -- told by children's generations (`Hears`)
 
@@ -331,6 +338,8 @@ class Supervisor:
             self._scheduler.hurry()
         elif bell.kind is BellKind.PARKED:
             self._chores.parked(bell.queue, bell.id)
+        elif bell.kind is BellKind.COMMAND:
+            self.control.take()
         elif bell.kind is BellKind.CANCEL:
             self._on_loop(self._cancel, JobKey(bell.queue, bell.id), None)
 

@@ -22,11 +22,13 @@ from __future__ import annotations
 from taskrunner.testing._conformance_backend import BackendTests
 from taskrunner.testing._conformance_bells import BellTests
 from taskrunner.testing._conformance_cancel import CancelTests
+from taskrunner.testing._conformance_control import ControlTests
 from taskrunner.testing._conformance_deliver import DeliverTests
 from taskrunner.testing._conformance_fencing import FencingTests
 from taskrunner.testing._conformance_model import ModelTests
 from taskrunner.testing._conformance_nodes import NodeTests
 from taskrunner.testing._conformance_park import ParkTests
+from taskrunner.testing._conformance_records import RecordTests
 from taskrunner.testing._conformance_settle import SettleTests
 from taskrunner.testing._conformance_submit import SubmitTests
 from taskrunner.testing._conformance_time import TimeTests
@@ -42,6 +44,8 @@ class BrokerConformance(
     SettleTests,
     FencingTests,
     CancelTests,
+    ControlTests,
+    RecordTests,
     TimeTests,
     ParkTests,
     NodeTests,

@@ -22,12 +22,15 @@ from taskrunner.brokers.base import (
     BellKind,
     BrokerClient,
     Capabilities,
+    Command,
     JobKey,
     JobRecord,
     Mailbox,
     NodeInfo,
     QueueStats,
     Receipt,
+    Record,
+    Records,
 )
 from taskrunner.errors import TaskrunnerError
 from taskrunner.message import Message, Timing, unpack
@@ -138,6 +141,9 @@ class UpcallBroker(BrokerClient):
     def cancel(self, keys: Sequence[JobKey]) -> list[bool | None]:
         return list(self._ask("cancel", _lists(keys)))
 
+    def send(self, node: str, command: Command) -> bool:
+        return bool(self._ask("send", [node, command.id, command.pack()]))
+
     def get(self, keys: Sequence[JobKey]) -> list[JobRecord | None]:
         return [row and _record(row) for row in self._ask("get", _lists(keys))]
 
@@ -152,6 +158,18 @@ class UpcallBroker(BrokerClient):
 
     def now(self) -> float:
         return float(self._ask("now", None))
+
+    def put_record(
+        self, kind: str, record_id: str, value: bytes, *, ttl: float | None = None
+    ) -> None:
+        self._ask("put_record", [kind, record_id, value, ttl])
+
+    def records(self, kind: str, cursor: str = "", *, limit: int = 100) -> Records:
+        rows, following = self._ask("records", [kind, cursor, limit])
+        return Records([Record(*row) for row in rows], following)
+
+    def remove_record(self, kind: str, record_id: str) -> None:
+        self._ask("remove_record", [kind, record_id])
 
 
 class UpcallMailbox(Mailbox):
@@ -213,6 +231,21 @@ def answer(broker: BrokerClient, method: str, value: Any) -> Any:
             return broker.now()
         case "ping":
             return broker.ping()
+        case _:
+            return _answer_of_namespace(broker, method, value)
+
+
+def _answer_of_namespace(broker: BrokerClient, method: str, value: Any) -> Any:
+    match method, value:
+        case "send", [node, command_id, packed]:
+            return broker.send(node, Command.unpack(command_id, packed))
+        case "put_record", [kind, record_id, held, ttl]:
+            return broker.put_record(kind, record_id, held, ttl=ttl)
+        case "records", [kind, cursor, limit]:
+            found, following = broker.records(kind, cursor, limit=limit)
+            return [[list(record) for record in found], following]
+        case "remove_record", [kind, record_id]:
+            return broker.remove_record(kind, record_id)
         case _:
             raise TaskrunnerError(f"a child asked for {method!r}, which is not a call")
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from taskrunner import App, JobCancelled, State
-from taskrunner.brokers.base import JobKey
+from taskrunner.brokers.base import Command, JobKey
 from taskrunner.testing.redis_server import RedisServer
 from taskrunner.testing.waiting import eventually
 from tests.process.conftest import ROOT, Fleet, children_of, lines
@@ -209,3 +209,17 @@ def test_a_stopped_node_loses_its_jobs_and_starts_none_of_them_later(
     assert sorted(ran, key=int) == [str(n) for n in range(20)]
     assert all(os.path.exists(f"/proc/{pid}") for pid in children)
     assert stopped.poll() is None
+
+
+def test_a_command_reaches_a_running_node(fleet: Fleet) -> None:
+    node = fleet.start("--processes", "1")
+    app = fleet.app()
+    assert submit(app, "add", 1, 1).result(timeout=20) == 2
+    (info,) = app.broker.nodes()
+    for name in ("levitate", "dump"):
+        assert app.broker.send(info.id, Command.new(name)) is True
+    eventually(lambda: "holds 0 jobs" in fleet.log(), timeout=20)
+    assert "'levitate', which this version does not know" in fleet.log()
+    assert app.broker.send(info.id, Command.new("stop")) is True
+    assert node.wait(timeout=20) == 0
+    assert app.broker.send(info.id, Command.new("dump")) is False

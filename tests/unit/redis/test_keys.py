@@ -17,6 +17,7 @@ from redis.crc import key_slot
 
 from taskrunner.brokers.base import (
     Blame,
+    Command,
     JobKey,
     Limits,
     NodeInfo,
@@ -115,6 +116,19 @@ def go_everywhere(broker: RedisBroker) -> None:
         broker.leave("n1", [queue])
         broker.join(node, [queue])
     broker.nodes()
+    use_directory(broker, node, long)
+
+
+def use_directory(broker: RedisBroker, node: NodeInfo, long: bytes) -> None:
+    """What is of the whole namespace: commands and records."""
+    command = Command.new("grow", why=long)
+    assert broker.send("n1", command)
+    broker.beat(node, QUEUES)
+    broker.commands("n1", [command.id])
+    broker.put_record("kind", "a", long, ttl=0.0)
+    broker.put_record("kind", "b", long)
+    broker.records("kind")
+    broker.remove_record("kind", "b")
 
 
 def commands_until(monitor: object, end: bytes) -> Iterator[tuple[bytes, list[bytes]]]:

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from taskrunner.brokers.base import JobKey, Limits, OutcomeKind
+from taskrunner.brokers.base import COMMAND_KEPT, Command, JobKey, Limits, OutcomeKind
 from taskrunner.brokers.redis.broker import RedisBroker
 from taskrunner.states import State
 from taskrunner.testing._conformance_kit import Store
@@ -112,3 +112,41 @@ def test_a_wrong_counter_of_active_jobs_is_corrected(store: Store, broker: Redis
     broker._calls.ask([("HINCRBY", key(store, "stats"), "active", 3)])
     assert store.sweep() > 0
     assert store.stats().counts[State.ACTIVE] == 1
+
+
+def directory(store: Store) -> dict[bytes, int]:
+    """The keys of the namespace itself, and the ms after which each goes by itself (-1: never)."""
+    assert isinstance(store.broker, RedisBroker)
+    ask, pattern = store.broker._calls.ask, store.broker._keys.skew.replace("skew", "*")
+    (found,) = ask([("KEYS", pattern)])
+    return dict(zip(found, ask(("PTTL", name) for name in found), strict=True))
+
+
+def test_what_was_sent_to_a_node_goes_by_itself_and_with_the_node(store: Store) -> None:
+    before = set(directory(store))
+    store.join()
+    for _ in range(2):
+        store.broker.send("n1", Command.new("grow"))
+    sent = {name: ttl for name, ttl in directory(store).items() if b":n1" in name}
+    assert len(sent) == 2
+    assert all(0 < ttl <= 1000 * COMMAND_KEPT for ttl in sent.values())
+    store.broker.leave("n1", ["q"])
+    assert set(directory(store)) == before
+
+
+def test_records_that_all_lapse_take_their_keys_with_them(store: Store) -> None:
+    def times() -> list[int]:
+        return [ttl for name, ttl in directory(store).items() if name.endswith(b":k")]
+
+    store.broker.put_record("k", "short", b"1", ttl=10.0)
+    store.broker.put_record("k", "long", b"1", ttl=100.0)
+    assert len(times()) == 3
+    assert all(90_000 < ttl <= 100_000 for ttl in times())
+    store.broker.put_record("k", "ever", b"1")
+    assert times() == [-1, -1, -1]
+    store.broker.remove_record("k", "ever")
+    assert all(0 < ttl <= 100_000 for ttl in times())
+    store.later(1000.0)
+    store.broker.put_record("k", "late", b"1", ttl=5.0)
+    store.broker.remove_record("k", "late")
+    assert times() == []

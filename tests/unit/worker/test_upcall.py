@@ -11,7 +11,17 @@ import msgpack
 import pytest
 
 from taskrunner import App
-from taskrunner.brokers.base import Broker, BrokerClient, JobKey, JobRecord, NodeInfo, Receipt
+from taskrunner.brokers.base import (
+    Broker,
+    BrokerClient,
+    Command,
+    JobKey,
+    JobRecord,
+    NodeInfo,
+    Receipt,
+    Record,
+    Records,
+)
 from taskrunner.errors import BrokerFull, BrokerUnavailable, TaskrunnerError
 from taskrunner.states import State
 from taskrunner.worker.upcall import FINISHED, Calls, UpcallBroker, answer, pack_error
@@ -103,6 +113,19 @@ def test_every_look_answers_what_the_broker_itself_does(app: App, remote: Upcall
     assert all(isinstance(info, NodeInfo) for info in remote.nodes())
     assert abs(remote.now() - app.broker.now()) < 5
     assert remote.cancel([JobKey("default", "next"), KEY]) == [True, False]
+
+
+def test_commands_and_records_go_through_the_pipe_too(app: App, remote: UpcallBroker) -> None:
+    node = OneNode(app)
+    command = Command.new("grow", by=2)
+    assert remote.send("node", command) is True
+    assert remote.send("nobody", command) is False
+    assert node.broker.commands("node") == [command]
+    remote.put_record("kind", "a", b"1")
+    remote.put_record("kind", "b", b"2", ttl=0.0)
+    assert remote.records("kind", limit=5) == Records([Record("a", b"1")], "")
+    remote.remove_record("kind", "a")
+    assert remote.records("kind").records == []
 
 
 def test_a_bell_rings_when_the_watched_job_is_finished(
