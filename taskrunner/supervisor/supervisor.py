@@ -31,26 +31,13 @@ from taskrunner.events import (
     NodeStopping,
     ThreadsAtImport,
 )
-from taskrunner.scheduler.scheduler import SchedulerService
-from taskrunner.supervisor import identity
 from taskrunner.supervisor.child import Phase
-from taskrunner.supervisor.chores import Chores
-from taskrunner.supervisor.control import Control
-from taskrunner.supervisor.dispatch import Dispatcher
-from taskrunner.supervisor.fetch import FetchService
 from taskrunner.supervisor.generation import (
     Exit,
     Generation,
     Hears,
 )
-from taskrunner.supervisor.lease import LeaseService
-from taskrunner.supervisor.membership import Membership
-from taskrunner.supervisor.outage import Outage
-from taskrunner.supervisor.plan import Planner
-from taskrunner.supervisor.pool import Pool
-from taskrunner.supervisor.settle import SettleService
-from taskrunner.supervisor.timelimits import TimeLimits
-from taskrunner.supervisor.upcalls import UpcallService
+from taskrunner.supervisor.parts import Parts, Surroundings
 from taskrunner.supervisor.waits import unless, until
 
 BUSY_LOOK_S = 0.02
@@ -79,106 +66,20 @@ class Supervisor:
         self._config = config
         self._make_generation = make_generation
         self._events = events
-        self._clock = clock
         self._stop_asked = asyncio.Event()
         self._hurried = asyncio.Event()
         self._failure: StartError | None = None
         self._generation: Generation | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
-        self._outage = Outage(url=config.broker, clock=clock, events=events)
-        self._planner = Planner(config.queues or (), strict=config.strict)
-        self._membership = Membership(
-            broker=broker, config=config, planner=self._planner, clock=clock, events=events
+        parts = Parts(
+            Surroundings(broker, backend, config, clock, events), node=self, embedded=embedded
         )
-        self._settle = SettleService(
-            broker=broker,
-            backend=backend,
-            outage=self._outage,
-            events=events,
-            limit=config.outcomes_limit,
-            room_opened=self._room_opened,
-        )
-        self._make_threads()
-        self._make_pool(embedded=embedded)
-
-    def _make_threads(self) -> None:
-        broker, clock, events = self._broker, self._clock, self._events
-        self._dispatcher = Dispatcher(
-            config=self._config,
-            clock=clock,
-            events=events,
-            settle=self._settle.put,
-            room_opened=self._room_opened,
-        )
-        self._fetch = FetchService(
-            broker=broker,
-            membership=self._membership,
-            planner=self._planner,
-            dispatcher=self._dispatcher,
-            outage=self._outage,
-            clock=clock,
-            idle_look_s=self._config.idle_look_s,
-            hears=self,
-        )
-        self._lease = LeaseService(
-            broker=broker,
-            membership=self._membership,
-            outage=self._outage,
-            clock=clock,
-            hears=self,
-        )
-        self._chores = self._make_chores()
-        self._scheduler = SchedulerService(
-            broker=broker,
-            member=self._membership,
-            proven_dead=identity.proven_dead,
-            failed=self._outage.failed,
-            chores=self._chores.all(),
-            clock=clock,
-            events=events,
-        )
-        self._upcalls = UpcallService(broker=broker)
-        self.control = self._make_control()
-
-    def _make_chores(self) -> Chores:
-        return Chores(
-            broker=self._broker,
-            membership=self._membership,
-            planner=self._planner,
-            dispatcher=self._dispatcher,
-            fetch=self._fetch,
-            settle=self._settle,
-            outage=self._outage,
-        )
-
-    def _make_control(self) -> Control:
-        return Control(
-            broker=self._broker,
-            node=lambda: self._membership.id,
-            outage=self._outage,
-            events=self._events,
-            on_loop=self._on_loop,
-            does=self,
-        )
-
-    def _make_pool(self, *, embedded: bool) -> None:
-        self._pool = Pool(
-            config=self._config,
-            clock=self._clock,
-            events=self._events,
-            dispatcher=self._dispatcher,
-            upcalls=self._upcalls,
-            note=self._lease.note,
-            gave_up=self._give_up,
-            embedded=embedded,
-        )
-        self._limits = TimeLimits(
-            grace_s=self._config.grace_s,
-            clock=self._clock,
-            kill=self._pool.kill,
-            note=self._lease.note,
-        )
+        self._outage, self._membership = parts.outage, parts.membership
+        self._settle, self._fetch, self._lease = parts.settle, parts.fetch, parts.lease
+        self._scheduler, self._chores, self._upcalls = parts.scheduler, parts.chores, parts.upcalls
+        self._dispatcher, self._pool, self._limits = parts.dispatcher, parts.pool, parts.limits
+        self.control = parts.control
 
     # -- the story
 
@@ -319,14 +220,11 @@ class Supervisor:
         self._dispatcher.knows(generation.manifest.tasks)
         self._pool.fill(generation, self._membership.id)
 
-    def _give_up(self, error: StartError) -> None:
+    def give_up(self, error: StartError) -> None:
         self._failure = self._failure or error
         self._ask_stop(False)
 
-    # -- told by threads (`HearsBells`, `HearsLease`)
-
-    def _room_opened(self) -> None:
-        self._fetch.wake()
+    # -- told by threads (`Node`)
 
     def may_not_fetch(self) -> bool:
         return self._settle.is_full()
@@ -341,11 +239,11 @@ class Supervisor:
         elif bell.kind is BellKind.COMMAND:
             self.control.take()
         elif bell.kind is BellKind.CANCEL:
-            self._on_loop(self._cancel, JobKey(bell.queue, bell.id), None)
+            self.on_loop(self._cancel, JobKey(bell.queue, bell.id), None)
 
     def cancels(self, marked: list[tuple[JobKey, int]]) -> None:
         for key, number in marked:
-            self._on_loop(self._cancel, key, number)
+            self.on_loop(self._cancel, key, number)
 
     def _cancel(self, key: JobKey, number: int | None) -> None:
         self._limits.cancel(self._pool.children, key, number)
@@ -360,7 +258,7 @@ class Supervisor:
         self._dispatcher.hold()
 
     def lease_renewed(self, until: float) -> None:
-        self._on_loop(self._pool.lease_until, until)
+        self.on_loop(self._pool.lease_until, until)
         self._dispatcher.resume()
 
     # -- the loop's own
@@ -376,7 +274,7 @@ class Supervisor:
         self._pool.relieve()
         self._loop.call_later(BUSY_LOOK_S if busy else IDLE_LOOK_S, self._look)
 
-    def _on_loop(self, do: Callable[..., None], *values: Any) -> None:
+    def on_loop(self, do: Callable[..., None], *values: Any) -> None:
         self._loop.call_soon_threadsafe(do, *values)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -387,4 +285,4 @@ class Supervisor:
     def _spawned(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._give_up(StartError(f"cannot start children again: {error}"))
+            self.give_up(StartError(f"cannot start children again: {error}"))

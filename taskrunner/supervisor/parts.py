@@ -1,0 +1,158 @@
+"""What a node is made of, put together in one place.
+
+A part is given what it works with and knows no other; who tells whom what can be read here. Nothing
+has started yet: the order of that is the supervisor's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from taskrunner.backends.base import ResultBackend
+from taskrunner.brokers.base import Broker
+from taskrunner.clock import Clock
+from taskrunner.config import Config
+from taskrunner.errors import StartError
+from taskrunner.events import Events
+from taskrunner.scheduler.scheduler import SchedulerService
+from taskrunner.supervisor import identity
+from taskrunner.supervisor.chores import Chores
+from taskrunner.supervisor.control import Control, Does
+from taskrunner.supervisor.dispatch import Dispatcher
+from taskrunner.supervisor.fetch import FetchService, HearsBells
+from taskrunner.supervisor.lease import HearsLease, LeaseService
+from taskrunner.supervisor.membership import Membership
+from taskrunner.supervisor.outage import Outage
+from taskrunner.supervisor.plan import Planner
+from taskrunner.supervisor.pool import Pool
+from taskrunner.supervisor.settle import SettleService
+from taskrunner.supervisor.timelimits import TimeLimits
+from taskrunner.supervisor.upcalls import UpcallService
+
+
+class Node(HearsBells, HearsLease, Does, Protocol):
+    """Who hears of everything, and decides."""
+
+    def on_loop(self, do: Callable[..., None], *values: Any) -> None:
+        """Have something done on the main thread. Any thread."""
+        ...
+
+    def give_up(self, error: StartError) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all parts share."""
+
+    broker: Broker
+    backend: ResultBackend | None
+    config: Config
+    clock: Clock
+    events: Events
+
+
+class Parts:
+    """All of them. Made on the loop's thread."""
+
+    def __init__(self, around: Surroundings, *, node: Node, embedded: bool) -> None:
+        self._around = around
+        config, clock, events = around.config, around.clock, around.events
+        self.outage = Outage(url=config.broker, clock=clock, events=events)
+        self._planner = Planner(config.queues or (), strict=config.strict)
+        self.membership = Membership(
+            broker=around.broker, config=config, planner=self._planner, clock=clock, events=events
+        )
+        self.settle = SettleService(
+            broker=around.broker,
+            backend=around.backend,
+            outage=self.outage,
+            events=events,
+            limit=config.outcomes_limit,
+            room_opened=self._room_opened,
+        )
+        self.dispatcher = Dispatcher(
+            config=config,
+            clock=clock,
+            events=events,
+            settle=self.settle.put,
+            room_opened=self._room_opened,
+        )
+        self._make_threads(node)
+        self._make_pool(node, embedded=embedded)
+
+    def _room_opened(self) -> None:
+        self.fetch.wake()
+
+    def _make_threads(self, node: Node) -> None:
+        broker, clock = self._around.broker, self._around.clock
+        self.fetch = FetchService(
+            broker=broker,
+            membership=self.membership,
+            planner=self._planner,
+            dispatcher=self.dispatcher,
+            outage=self.outage,
+            clock=clock,
+            idle_look_s=self._around.config.idle_look_s,
+            hears=node,
+        )
+        self.lease = LeaseService(
+            broker=broker,
+            membership=self.membership,
+            outage=self.outage,
+            clock=clock,
+            hears=node,
+        )
+        self.chores = self._make_chores()
+        self.scheduler = SchedulerService(
+            broker=broker,
+            member=self.membership,
+            proven_dead=identity.proven_dead,
+            failed=self.outage.failed,
+            chores=self.chores.all(),
+            clock=clock,
+            events=self._around.events,
+        )
+        self.upcalls = UpcallService(broker=broker)
+        self.control = self._make_control(node)
+
+    def _make_chores(self) -> Chores:
+        return Chores(
+            broker=self._around.broker,
+            membership=self.membership,
+            planner=self._planner,
+            dispatcher=self.dispatcher,
+            fetch=self.fetch,
+            settle=self.settle,
+            outage=self.outage,
+        )
+
+    def _make_control(self, node: Node) -> Control:
+        return Control(
+            broker=self._around.broker,
+            node=lambda: self.membership.id,
+            outage=self.outage,
+            events=self._around.events,
+            on_loop=node.on_loop,
+            does=node,
+        )
+
+    def _make_pool(self, node: Node, *, embedded: bool) -> None:
+        config, clock = self._around.config, self._around.clock
+        self.pool = Pool(
+            config=config,
+            clock=clock,
+            events=self._around.events,
+            dispatcher=self.dispatcher,
+            upcalls=self.upcalls,
+            note=self.lease.note,
+            gave_up=node.give_up,
+            embedded=embedded,
+        )
+        self.limits = TimeLimits(
+            grace_s=config.grace_s,
+            clock=clock,
+            kill=self.pool.kill,
+            note=self.lease.note,
+        )
