@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from taskrunner.brokers.base import (
     ERRORS_KEPT,
+    LOSSES_OF_SUSPECTS,
     Blame,
     Delivery,
     JobRecord,
@@ -56,6 +57,7 @@ class Job:
     reason: str | None = None
     cancelling: bool = False
     park_key: str | None = None
+    suspect: bool = False
     # ------
     call: str = ""
     settled_as: State | None = None
@@ -100,6 +102,7 @@ class Job:
             losses=self.losses,
             expires_in=None if self.expires_at is None else self.expires_at - now,
             deadline_in=None if self.deadline is None else self.deadline - now,
+            suspect=self.suspect,
         )
 
     def holds(self, node: str, number: int) -> bool:
@@ -118,10 +121,18 @@ class Job:
         self.attempts += outcome.started
         self.failures += outcome.blame == Blame.FAILURE
         self.crashes += outcome.blame == Blame.CRASH
+        self.suspect = outcome.blame == Blame.SUSPICION or (
+            self.suspect and _proves_nothing(outcome)
+        )
         if outcome.error is not None:
             self.errors = (outcome.error, *self.errors)[:ERRORS_KEPT]
         if outcome.started and self.started_at is None:
             self.started_at = now - outcome.ran
+
+    def lose(self) -> None:
+        """Its node was lost while it held the job."""
+        self.losses += 1
+        self.suspect = self.suspect or self.losses >= LOSSES_OF_SUSPECTS
 
     def record(self) -> JobRecord:
         return JobRecord(**{name: getattr(self, name) for name in _SHOWN})
@@ -142,6 +153,12 @@ class Tombstone(NamedTuple):
 
 def _moment(at: float | None, after: float | None, now: float) -> float | None:
     return now + after if at is None and after is not None else at
+
+
+def _proves_nothing(outcome: Outcome) -> bool:
+    """Whether the run, if there was one, says nothing about who kills processes."""
+    died = outcome.blame == Blame.CRASH or outcome.kind == OutcomeKind.RELEASED
+    return died or not outcome.started
 
 
 def _state_after(outcome: Outcome) -> State:

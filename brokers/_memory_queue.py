@@ -90,7 +90,8 @@ class Queue:
 
     def take_back(self, job: Job, now: float, *, lost: bool) -> None:
         """From a node that is no more; the token stays unsettled."""
-        job.losses += lost
+        if lost:
+            job.lose()
         if job.cancelling:
             self.finish(job, State.CANCELLED, now)
         else:

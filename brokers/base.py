@@ -29,6 +29,10 @@ call, the last token and its answer, until then or until the id begins a new job
 Counters. `attempts` counts runs that were settled as started; a run that is lost with its node
 counts as a loss instead. What is settled under a cancel mark counts like any other.
 
+Suspects. A job is marked as a suspect by a settle with that blame, and by each loss from the second
+on (`LOSSES_OF_SUSPECTS`). The mark goes when a run ends in any other way than by the death of its
+process: by a settle that says started, is no release and does not blame a crash. Deliveries carry it.
+
 Time. The store's clock decides. Durations (seconds) travel as durations and moments (seconds since
 the epoch) are compared in the store. `set_skew` moves that clock, for tests.
 """
@@ -45,6 +49,7 @@ from taskrunner.brokers.values import (
     COMMAND_KEPT,
     COMMANDS_KEPT,
     ERRORS_KEPT,
+    LOSSES_OF_SUSPECTS,
     PRIORITIES,
     REPEATABLE_FOR,
     Bell,
@@ -88,6 +93,7 @@ __all__ = [
     "Fetched",
     "JobKey",
     "JobRecord",
+    "LOSSES_OF_SUSPECTS",
     "Limits",
     "Mailbox",
     "NodeInfo",

@@ -27,6 +27,9 @@ REPEATABLE_FOR = 60.0
 ERRORS_KEPT = 20
 """How many failed runs a job's record remembers, newest first."""
 
+LOSSES_OF_SUSPECTS = 2
+"""Nodes that must be lost while they hold a job for it to become a suspect."""
+
 COMMAND_KEPT = 60.0
 """Seconds for which a command waits for its node, and is known when it is sent again."""
 
@@ -113,6 +116,8 @@ class Delivery(NamedTuple):
     """seconds from this fetch after which the job must not start"""
     deadline_in: float | None
     """seconds from this fetch after which no run of the job may go on"""
+    suspect: bool = False
+    """it may have killed its process: to be run with nothing else in its process"""
 
 
 class Fetched(NamedTuple):
@@ -145,6 +150,8 @@ class Blame(IntEnum):
     NOBODY = 0
     FAILURE = 1
     CRASH = 2
+    SUSPICION = 3
+    """none: the job is marked as a suspect, one of several that ran in a process when it died"""
 
 
 class Outcome(NamedTuple):
@@ -317,6 +324,8 @@ class JobRecord:
     cancelling: bool = False
     """a cancel was asked for while it ran"""
     park_key: str | None = None
+    suspect: bool = False
+    """it may have killed its process, and runs alone next time"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,13 @@ class JobInfo:
         return self.record.losses
 
     @property
+    def suspect(self) -> bool:
+        """It may have killed its process: one died while several jobs ran in it, this one among
+        them, or two nodes were lost while they held it. It runs with nothing beside it until it
+        has ended a run."""
+        return self.record.suspect
+
+    @property
     def created_at(self) -> datetime:
         return datetime.fromtimestamp(self.record.created_at, UTC)
 

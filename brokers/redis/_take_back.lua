@@ -1,4 +1,5 @@
 -- Take jobs back from a node that does not answer for them any more.
+local LOSSES_OF_SUSPECTS = 2
 
 -- One active job: to the head of its priority, or, where a cancel waits for it, to its end. The
 -- token stays unsettled: as long as nobody fetches the job, its node may still settle it.
@@ -8,7 +9,7 @@ local function take_one(id, number, node, loss)
   local job = read(id)
   if job.s ~= 'active' or job.o ~= '+' .. number .. ':' .. node then return false end
   count('active', -1)
-  if loss > 0 then call('HINCRBY', key, 'l', loss) end
+  if loss > 0 and call('HINCRBY', key, 'l', loss) >= LOSSES_OF_SUSPECTS then call('HSET', key, 'a', 1) end
   if job.u then
     call('HDEL', P .. 'cancel:' .. node, number)
     finish(id, 'cancelled', job.v, KEEP)

@@ -7,7 +7,8 @@
 -- ARGV[7…] keys under which parked jobs are taken too, before the ready ones
 -- Returns  -1: the queue does not know the node; else [jobs still ready, and for each delivery
 --          id, number, wire, more], where `more` is nil for a job that has nothing but defaults, or
---          [attempts, failures, crashes, losses, expires in ms, deadline in ms], nil where none
+--          [attempts, failures, crashes, losses, expires in ms, deadline in ms, 1 for a suspect],
+--          nil where none
 -- include: _clock _move _limits
 local node, first, limit = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local LOOKS = limit + 5000 -- entries looked at in one call; left-overs of jobs that have gone count too
@@ -26,9 +27,9 @@ end
 
 local function answer(id, job, number)
   local more = false
-  if job.e or job.d or job.n or job.f or job.x or job.l then
+  if job.e or job.d or job.n or job.f or job.x or job.l or job.a then
     more = { job.n or false, job.f or false, job.x or false, job.l or false,
-      job.e and job.e - ms or false, job.d and job.d - ms or false }
+      job.e and job.e - ms or false, job.d and job.d - ms or false, job.a or false }
   end
   local at = #reply
   reply[at + 1] = id

@@ -42,9 +42,9 @@ def deliveries(queue: str, node: str, flat: Sequence[Any]) -> Iterator[Delivery]
         if more is None:
             yield Delivery(queue, job_id.decode(), node, number, wire, 0, 0, 0, 0, None, None)
         else:
-            more += [None] * (6 - len(more))
+            more += [None] * (7 - len(more))
             attempts, failures, crashes, losses = (int(item or 0) for item in more[:4])
-            expires_in, deadline_in = (None if ms is None else ms / 1000 for ms in more[4:])
+            expires_in, deadline_in = (None if ms is None else ms / 1000 for ms in more[4:6])
             yield Delivery(
                 queue,
                 job_id.decode(),
@@ -57,6 +57,7 @@ def deliveries(queue: str, node: str, flat: Sequence[Any]) -> Iterator[Delivery]
                 losses,
                 expires_in,
                 deadline_in,
+                more[6] is not None,
             )
 
 
@@ -97,6 +98,7 @@ def job_record(queue: str, job_id: str, found: Sequence[Any] | None) -> JobRecor
         reason=_text(job, b"m"),
         cancelling=b"u" in job,
         park_key=_text(job, b"y"),
+        suspect=b"a" in job,
     )
 
 

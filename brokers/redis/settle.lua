@@ -8,6 +8,7 @@
 -- include: _clock _move _limits
 local node = ARGV[4]
 local SUCCEEDED, FAILED, RETRY, RELEASED, CANCELLED, EXPIRED, PARKED = 0, 1, 2, 3, 4, 5, 6
+local FAILURE, CRASH, SUSPICION = 1, 2, 3
 local ERRORS_KEPT = 20
 local freed, done, retrying = {}, {}, {}
 local known_retention, known_time
@@ -18,12 +19,21 @@ local function write_down(id, key, row, job)
     call('LPUSH', P .. 'errors:' .. id, row[9])
     call('LTRIM', P .. 'errors:' .. id, 0, ERRORS_KEPT - 1)
   end
-  if row[12] == 1 then call('HINCRBY', key, 'f', 1) end
-  if row[12] == 2 then call('HINCRBY', key, 'x', 1) end
+  if row[12] == FAILURE then call('HINCRBY', key, 'f', 1) end
+  if row[12] == CRASH then call('HINCRBY', key, 'x', 1) end
   if row[10] then
     put(id, 'm', row[10])
   elseif job.m then
     call('HDEL', key, 'm')
+  end
+end
+
+-- A suspect stays one until a run of it has ended in another way than by the death of its process.
+local function judge(key, row, job)
+  if row[12] == SUSPICION then
+    call('HSET', key, 'a', 1)
+  elseif job.a and row[5] and row[4] ~= RELEASED and row[12] ~= CRASH then
+    call('HDEL', key, 'a')
   end
 end
 
@@ -105,6 +115,7 @@ end
 local function settle(id, key, token, row, job)
   local kind = job.u and CANCELLED or row[4]
   local attempts = (job.n or 0) + (row[5] and 1 or 0)
+  judge(key, row, job)
   if kind ~= SUCCEEDED then
     write_down(id, key, row, job)
     if row[5] then call('HSET', key, 'n', attempts, 'b', job.b or to_text(now - row[6] * 1000)) end

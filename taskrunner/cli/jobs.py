@@ -22,7 +22,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _SHOWN: Final = (
     *("id", "task", "queue", "state", "reason", "args", "kwargs", "priority"),
-    *("attempt", "failures", "crashes", "losses", "retries", "timeout", "retention"),
+    *("attempt", "failures", "crashes", "losses", "suspect"),
+    *("retries", "timeout", "retention"),
     *("created_at", "eta", "started_at", "finished_at", "expires_at", "deadline"),
     *("progress", "headers", "node", "pid", "cancelling", "errors", "unreadable"),
 )
@@ -102,6 +103,7 @@ def _facts(info: JobInfo, result: str | None) -> list[tuple[str, object]]:
         ("attempt", f"{info.attempt} (retries after errors: at most {info.retries})"),
         ("crashes", info.crashes or None),
         ("nodes lost", info.losses or None),
+        ("suspect", "of killing its process: it runs alone" if info.suspect else None),
         ("created", local(info.created_at)),
         ("due", local(info.eta)),
         ("started", local(info.started_at)),

@@ -31,6 +31,7 @@ from taskrunner.testing._conformance_park import ParkTests
 from taskrunner.testing._conformance_records import RecordTests
 from taskrunner.testing._conformance_settle import SettleTests
 from taskrunner.testing._conformance_submit import SubmitTests
+from taskrunner.testing._conformance_suspects import SuspectTests
 from taskrunner.testing._conformance_time import TimeTests
 from taskrunner.testing._conformance_upkeep import UpkeepTests
 from taskrunner.testing._conformance_volume import VolumeTests
@@ -42,6 +43,7 @@ class BrokerConformance(
     SubmitTests,
     DeliverTests,
     SettleTests,
+    SuspectTests,
     FencingTests,
     CancelTests,
     ControlTests,

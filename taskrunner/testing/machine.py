@@ -336,6 +336,7 @@ class _BrokerMachine(RuleBasedStateMachine):
         assert (record.node, record.number) == (job.node, job.number), key
         counts = (record.attempts, record.failures, record.crashes, record.losses)
         assert counts == (job.attempts, job.failures, job.crashes, job.losses), key
+        assert record.suspect == job.suspect, key
         assert len(record.errors) == min(job.errors, ERRORS_KEPT), key
         assert record.state is not State.ACTIVE or record.cancelling == job.cancelling, key
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from taskrunner.brokers.base import (
+    LOSSES_OF_SUSPECTS,
     REPEATABLE_FOR,
     Blame,
     Delivery,
@@ -54,6 +55,7 @@ class ModelJob:
     number: int | None = None
     settled_as: State | None = None
     cancelling: bool = False
+    suspect: bool = False
     park_key: str = ""
     park_ends: float = 0.0
     parked_as: int = 0
@@ -195,6 +197,7 @@ class Model:
         for job, delivery in zip(jobs, given, strict=True):
             counts = (job.attempts, job.failures, job.crashes, job.losses)
             assert delivery[5:9] == counts
+            assert delivery.suspect == job.suspect
             job.to(State.ACTIVE)
             job.node, job.number, job.settled_as = node, delivery.number, None
             self._highest[node, take.queue] = delivery.number
@@ -217,6 +220,11 @@ class Model:
         job.failures += outcome.blame is Blame.FAILURE
         job.crashes += outcome.blame is Blame.CRASH
         job.errors += outcome.error is not None
+        ran = outcome.started and outcome.kind is not OutcomeKind.RELEASED
+        if outcome.blame is Blame.SUSPICION:
+            job.suspect = True
+        elif ran and outcome.blame is not Blame.CRASH:
+            job.suspect = False
         state = job.settled_as = self._state_after(job, outcome)
         job.eta = self.now + outcome.delay
         job.park_key, job.park_ends = outcome.park_key or "", self.now + outcome.delay
@@ -286,6 +294,7 @@ class Model:
         for key, _ in held:
             job = self.jobs[key]
             job.losses += lost
+            job.suspect = job.suspect or bool(lost and job.losses >= LOSSES_OF_SUSPECTS)
             if job.cancelling:
                 self._finish(job, State.CANCELLED, RETENTION)
             else:

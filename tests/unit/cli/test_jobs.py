@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from taskrunner import ErrorInfo, State
-from taskrunner.brokers.base import Note
+from taskrunner.brokers.base import Blame, Note, OutcomeKind
 from taskrunner.cli import jobs
 from taskrunner.cli.exits import Exit
 from taskrunner.context import Progress
@@ -64,6 +64,16 @@ def test_status_of_a_job_that_failed_shows_its_errors_and_is_no_failure(cli: Cli
     assert ran.code == Exit.OK
     assert "app.Oops: bad \\x1b[31m" in ran.out
     assert ran.out.rstrip().endswith("Traceback: their lines")
+
+
+def test_status_of_a_suspect_says_so(cli: Cli) -> None:
+    cli.app.enqueue("shop.add", (1,), job_id="j")
+    assert "suspect" not in facts(cli("status", "j").out)
+    node = OneNode(cli.app)
+    node.settle(node.take(), OutcomeKind.RETRY, blame=Blame.SUSPICION)
+    assert facts(cli("status", "j").out)["suspect"].strip().endswith("it runs alone")
+    assert json.loads(cli("status", "j", "--json").out)["suspect"] is True
+    assert cli.app.job("j").info().suspect
 
 
 def test_status_as_json_holds_everything(cli: Cli) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from taskrunner.brokers.base import Blame, Delivery, Outcome, OutcomeKind
@@ -13,9 +15,8 @@ from taskrunner.supervisor.child import Held
 from taskrunner.supervisor.durations import UNKNOWN_S, Durations
 
 
-def held(**fields: int) -> Held:
-    counts = {"attempts": 0, "failures": 0, "crashes": 0, "losses": 0, **fields}
-    delivery = Delivery("q", "id", "node", 7, b"", expires_in=None, deadline_in=None, **counts)
+def held(**fields: Any) -> Held:
+    delivery = Delivery("q", "id", "node", 7, b"", 0, 0, 0, 0, None, None)._replace(**fields)
     return Held(delivery, "mail.send", Policy(retries=1), 0.0, 2.0)
 
 
