@@ -24,8 +24,9 @@ SCHEMES: Final = ("redis", "rediss", "unix")
 CONNECT_TIMEOUT: Final = 5.0
 """Seconds to reach the server."""
 SOCKET_TIMEOUT: Final = 15.0
-"""Seconds without an answer after which it counts as away. No call of ours blocks in the server,
-so that only a server or a network in trouble takes this long."""
+"""Seconds without an answer after which it counts as away, and so does the connection on which a
+mailbox waits. No call of ours blocks in the server, so that only a server or a network in trouble
+takes this long."""
 
 
 def _truth(text: str) -> bool:

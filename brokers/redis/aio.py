@@ -83,6 +83,7 @@ class AsyncConnections:
             connection = _KINDS[self._address.scheme](**connection_options(self._address))
             return await _exchange(pool, connection, requests)
         except FAILURES as error:
+            await pool.close()
             raise translate(error, self._address.shown) from error
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ What is asked from outside a node (submit, listen, control, look) is in `client`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from taskrunner.brokers.base import (
     COMMAND_KEPT,
@@ -35,6 +35,9 @@ from taskrunner.brokers.redis.keys import LAST_NUMBER
 from taskrunner.brokers.redis.scripts import Command as ScriptCall
 from taskrunner.errors import NodeLost
 from taskrunner.states import State
+
+SHORTEST_BEAT_S: Final = 1.0
+"""Seconds in which any server in good health has answered a beat."""
 
 
 class RedisBroker(RedisClient, Broker):
@@ -124,7 +127,8 @@ class RedisBroker(RedisClient, Broker):
         beats = [
             self._scripts.beat(queue, node=node.id, lease_ms=to_ms(node.lease)) for queue in queues
         ]
-        _, *answers = self._calls.run([self._announce(node, queues), *beats])
+        commands = [self._announce(node, queues), *beats]
+        _, *answers = self._calls.run(commands, self._beat_timeout(node.lease))
         cancelled: list[tuple[JobKey, int]] = []
         for queue, answer in zip(queues, answers, strict=True):
             if answer == -1:
@@ -137,6 +141,11 @@ class RedisBroker(RedisClient, Broker):
                 for number, job_id in replies.pairs(flat).items()
             ]
         return cancelled
+
+    def _beat_timeout(self, lease: float) -> float:
+        """Seconds: so short that a connection that died silently does not cost the lease."""
+        usual: float = self._address.options["socket_timeout"]
+        return min(usual, max(SHORTEST_BEAT_S, lease / 3))
 
     def _announce(self, node: NodeInfo, queues: Sequence[str]) -> ScriptCall[Any]:
         """With the queues that are known to have had jobs: the directory is made again by beats."""

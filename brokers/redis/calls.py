@@ -27,9 +27,10 @@ class Calls:
         self._connections = connections
         self._scripts = scripts
 
-    def run(self, commands: Sequence[Command[T]]) -> list[T]:
-        """Results of scripts, in one round trip. Raises BrokerError."""
-        return self._connections.talk(self.checked(commands))
+    def run(self, commands: Sequence[Command[T]], timeout: float | None = None) -> list[T]:
+        """Results of scripts, in one round trip; `timeout` in seconds, if not the usual one. Raises
+        BrokerError."""
+        return self._connections.talk(self.checked(commands), timeout)
 
     def checked(self, commands: Sequence[Command[T]]) -> Talk[list[T]]:
         """The same as a part of a conversation."""

@@ -30,7 +30,7 @@ from taskrunner.brokers.redis.address import Address
 from taskrunner.brokers.redis.aio import AsyncConnections
 from taskrunner.brokers.redis.batches import blobs, message_row, windows
 from taskrunner.brokers.redis.calls import SLICE, Calls, places
-from taskrunner.brokers.redis.connection import Connections, Talk
+from taskrunner.brokers.redis.connection import OneServer, Talk
 from taskrunner.brokers.redis.failures import is_full
 from taskrunner.brokers.redis.keys import Keys
 from taskrunner.brokers.redis.mailbox import RedisMailbox
@@ -52,7 +52,7 @@ class RedisClient(BrokerClient):
         self._limits = limits
         self._keys = Keys(namespace)
         self._scripts = Scripts(self._keys, keep_ms=to_ms(limits.retention))
-        self._connections = Connections(address)
+        self._connections = OneServer(address)
         self._async_connections = AsyncConnections(address)
         self._calls = Calls(self._connections, self._scripts)
         self._registered: set[str] = set()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import socket
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
@@ -41,6 +42,7 @@ class Link(Protocol):
     """What is used of redis-py's connections."""
 
     _sock: socket.socket | None
+    socket_timeout: float
 
     def connect(self) -> None: ...
     def disconnect(self) -> None: ...
@@ -55,67 +57,68 @@ _KINDS: Final[Mapping[str, Callable[..., Any]]] = {
     "rediss": SSLConnection,
     "unix": UnixDomainSocketConnection,
 }
-_KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-"""Seconds, seconds, times: a peer that vanished is noticed within a minute."""
+_KEEPALIVE: Final = {
+    "TCP_KEEPIDLE": 30,
+    "TCP_KEEPINTVL": 10,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 10_000,
+}
+"""Seconds, seconds, times, and milliseconds (Linux) in which what was sent must have reached the
+other machine: one that vanished is noticed within a minute, or ten seconds after a command."""
 
 
-class Connections:
-    """A pool of connections to one address. Thread-safe."""
+class Pool:
+    """Connections to one server, for a few threads at once. Raises what redis-py raises."""
 
-    def __init__(self, address: Address) -> None:
-        self.address = address
+    def __init__(self, connect: Callable[[], Link]) -> None:
+        self._connect = connect
         self._pid = os.getpid()
         self._idle: deque[Link] = deque()
 
-    def talk(self, talk: Talk[T]) -> T:
-        """Carry on a conversation to its end. Raises BrokerUnavailable."""
-        try:
-            requests = next(talk)
-            while True:
-                requests = talk.send(self.exchange(requests))
-        except StopIteration as end:
-            result: T = end.value
-            return result
+    def exchange(self, requests: Sequence[Request], timeout: float | None = None) -> list[Reply]:
+        """One round trip. `timeout`: seconds for each reply, if not the usual ones."""
+        connection, is_fresh = self.send(requests, timeout)
+        return self.receive(connection, requests, timeout, is_fresh=is_fresh)
 
-    def exchange(self, requests: Sequence[Request]) -> list[Reply]:
-        """One round trip. Raises BrokerUnavailable."""
-        if not requests:
-            return []
+    def send(self, requests: Sequence[Request], timeout: float | None = None) -> tuple[Link, bool]:
+        """The first half: the connection on which the replies come, and whether it is a new one."""
         connection = self._pop()
+        if connection is not None:
+            try:
+                return _send(connection, requests, timeout), False
+            except RedisConnectionError:
+                self.close()  # the others that idle are as old as this one
         try:
-            if connection is not None:
-                try:
-                    return self._exchange(connection, requests)
-                except RedisConnectionError as error:
-                    if isinstance(error, AuthenticationError):
-                        raise
-                    self.close()  # the others that idle are as old as this one
-            return self._exchange(self.make(), requests)
-        except FAILURES as error:
-            raise translate(error, self.address.shown) from error
+            return _send(self._connect(), requests, timeout), True
+        except FAILURES:
+            self.close()
+            raise
 
-    def make(self) -> Link:
-        """A new connection, not connected yet, that does not belong to the pool."""
-        made: Link = _KINDS[self.address.scheme](**connection_options(self.address))
-        return made
+    def receive(
+        self,
+        connection: Link,
+        requests: Sequence[Request],
+        timeout: float | None = None,
+        *,
+        is_fresh: bool,
+    ) -> list[Reply]:
+        """The second half."""
+        try:
+            replies = _receive(connection, requests, timeout)
+        except FAILURES as error:
+            # Whatever happened to this one may have happened to all: also where it was silence.
+            self.close()
+            if is_fresh or not _was_closed(error):
+                raise
+            connection = _send(self._connect(), requests, timeout)
+            replies = _receive(connection, requests, timeout)
+        self._idle.append(connection)
+        return replies
 
     def close(self) -> None:
         """Close what idles; an exchange that runs now keeps its connection."""
         while (connection := self._pop()) is not None:
             connection.disconnect()
-
-    def _exchange(self, connection: Link, requests: Sequence[Request]) -> list[Reply]:
-        try:
-            if connection._sock is None:
-                connection.connect()
-            connection.send_packed_command(pack(connection, requests))
-            replies = [_read(connection) for _ in requests]
-        except BaseException:
-            # Also for an interrupt of the running task: replies may still be on their way.
-            connection.disconnect()
-            raise
-        self._idle.append(connection)
-        return replies
 
     def _pop(self) -> Link | None:
         if os.getpid() != self._pid:
@@ -125,6 +128,65 @@ class Connections:
             return self._idle.pop()
         except IndexError:
             return None
+
+
+class Connections(ABC):
+    """A store of one server or of many, as its address says. Thread-safe."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+
+    def talk(self, talk: Talk[T], timeout: float | None = None) -> T:
+        """Carry on a conversation to its end. Raises BrokerUnavailable."""
+        try:
+            requests = next(talk)
+            while True:
+                requests = talk.send(self.exchange(requests, timeout))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    @abstractmethod
+    def exchange(self, requests: Sequence[Request], timeout: float | None = None) -> list[Reply]:
+        """One round trip. `timeout`: seconds for each reply, if not those of the address. Raises
+        BrokerUnavailable."""
+
+    @abstractmethod
+    def connect(self) -> Link:
+        """A new connection that does not belong to a pool. Raises what redis-py raises."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close what idles."""
+
+
+class OneServer(Connections):
+    """The pool of the one server that the address names."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(address)
+        self._pool = Pool(self.connect)
+
+    def exchange(self, requests: Sequence[Request], timeout: float | None = None) -> list[Reply]:
+        if not requests:
+            return []
+        try:
+            return self._pool.exchange(requests, timeout)
+        except FAILURES as error:
+            raise translate(error, self.address.shown) from error
+
+    def connect(self) -> Link:
+        return connect(self.address)
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+def connect(address: Address) -> Link:
+    """A new connection to one server. Raises what redis-py raises."""
+    made: Link = _KINDS[address.scheme](**connection_options(address))
+    made.connect()
+    return made
 
 
 def connection_options(address: Address) -> dict[str, Any]:
@@ -139,6 +201,34 @@ def pack(connection: Any, requests: Sequence[Request]) -> list[bytes]:
     """The bytes of some requests, for one write."""
     packed = connection.pack_command
     return [b"".join(part for request in requests for part in packed(*request))]
+
+
+def _send(connection: Link, requests: Sequence[Request], timeout: float | None) -> Link:
+    try:
+        if timeout is not None and connection._sock is not None:
+            connection._sock.settimeout(timeout)
+        connection.send_packed_command(pack(connection, requests))
+    except BaseException:
+        connection.disconnect()
+        raise
+    return connection
+
+
+def _receive(connection: Link, requests: Sequence[Request], timeout: float | None) -> list[Reply]:
+    try:
+        replies = [_read(connection) for _ in requests]
+        if timeout is not None and connection._sock is not None:
+            connection._sock.settimeout(connection.socket_timeout)
+    except BaseException:
+        # Also for an interrupt of the running task: replies may still be on their way.
+        connection.disconnect()
+        raise
+    return replies
+
+
+def _was_closed(error: Exception) -> bool:
+    """Whether the server had closed the connection, so that another may serve."""
+    return isinstance(error, RedisConnectionError) and not isinstance(error, AuthenticationError)
 
 
 def _read(connection: Link) -> Reply:

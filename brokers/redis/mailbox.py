@@ -5,6 +5,10 @@
     any thread ── wake ────────────────────▶ pipe ───────┘
 
 No thread, no polling: `wait` sleeps in the kernel until one of the two can be read.
+
+A connection that was dropped without a word looks like one on which nobody rings. So when nothing
+was heard for a while `wait` asks with a PING, and gives the connection up when even that is not
+answered: `socket_timeout` seconds of silence in all, as for any command.
 """
 
 from __future__ import annotations
@@ -13,14 +17,19 @@ import os
 import select
 from typing import Any, Final
 
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
 from taskrunner.brokers.base import Bell, BellKind, Mailbox
 from taskrunner.brokers.redis.connection import Connections, Link, pack
 from taskrunner.brokers.redis.failures import FAILURES, translate
 from taskrunner.brokers.redis.keys import Keys
+from taskrunner.clock import monotonic
 from taskrunner.errors import BrokerUnavailable
 
 _MOST: Final = 10_000
 """Bells that one `wait` answers; more would come faster than anybody can look."""
+_QUIET: Final = 2 / 3
+"""Of the time in which an answer must come: silence up to here is not worth a question."""
 
 
 class RedisMailbox(Mailbox):
@@ -30,6 +39,9 @@ class RedisMailbox(Mailbox):
         self._connections = connections
         self._channels = (keys.mailbox(name), keys.everybody)
         self._connection: Link | None = None
+        self._timeout: float = connections.address.options["socket_timeout"]
+        self._heard_at = 0.0
+        self._asked_at: float | None = None
         self._closed = False
         self._open_pipe()
         try:
@@ -44,11 +56,7 @@ class RedisMailbox(Mailbox):
         if self._closed:
             return []
         try:
-            connection = self._connection or self._subscribe()
-            # First what has been read from the socket already: poll does not see it.
-            if not connection.can_read(0) and not self._poll(connection, max(0.0, timeout)):
-                return []
-            return self._read(connection)
+            return self._listen(self._connection or self._subscribe(), max(0.0, timeout))
         except FAILURES as error:
             self._drop()
             raise translate(error, self._connections.address.shown) from error
@@ -70,10 +78,45 @@ class RedisMailbox(Mailbox):
             os.close(self._wake)
             os.close(self._woken)
 
+    def _listen(self, connection: Link, timeout: float) -> list[Bell]:
+        end = monotonic() + timeout
+        bells: list[Bell]
+        while True:
+            # First what has been read from the socket already: poll does not see it.
+            heard, woken, bells = connection.can_read(0), False, []
+            if not heard:
+                heard, woken = self._poll(connection, min(end, self._patience()) - monotonic())
+            if heard:
+                self._heard_at, self._asked_at = monotonic(), None
+                bells = self._read(connection)
+            if bells or woken or monotonic() >= end:
+                return bells
+            self._ask(connection)
+
+    def _patience(self) -> float:
+        """Until when silence means nothing."""
+        quiet = self._timeout * _QUIET
+        if self._asked_at is None:
+            return self._heard_at + quiet
+        return self._asked_at + self._timeout - quiet
+
+    def _ask(self, connection: Link) -> None:
+        """Nothing was heard for a while: whether anybody is there. Raises what redis-py raises."""
+        now = monotonic()
+        if now < self._patience():
+            return
+        if self._asked_at is not None:
+            self._connections.close()  # what idles beside it has gone the same way
+            raise RedisTimeoutError("nothing was heard, and a PING was not answered")
+        connection.send_packed_command(pack(connection, [("PING",)]))
+        self._asked_at = now
+
     def _subscribe(self) -> Link:
-        connection = self._connections.make()
         try:
-            connection.connect()
+            connection = self._connections.connect()
+        except FAILURES as error:
+            raise translate(error, self._connections.address.shown) from error
+        try:
             connection.send_packed_command(pack(connection, [("SUBSCRIBE", *self._channels)]))
             for _ in self._channels:
                 connection.read_response()
@@ -81,20 +124,21 @@ class RedisMailbox(Mailbox):
             connection.disconnect()
             raise translate(error, self._connections.address.shown) from error
         self._connection = connection
+        self._heard_at, self._asked_at = monotonic(), None
         return connection
 
-    def _poll(self, connection: Link, timeout: float) -> bool:
-        """Sleep until something happens; whether it was on the socket."""
+    def _poll(self, connection: Link, seconds: float) -> tuple[bool, bool]:
+        """Sleep until something happens; whether it was on the socket, and whether it was a wake."""
         sock = connection._sock
         if sock is None:
             raise BrokerUnavailable(f"lost Redis at {self._connections.address.shown}")
         poller = select.poll()
         poller.register(sock, select.POLLIN)
         poller.register(self._woken, select.POLLIN)
-        ready = [fd for fd, _ in poller.poll(timeout * 1000)]
+        ready = [fd for fd, _ in poller.poll(max(0.0, seconds) * 1000)]
         if self._woken in ready:
             os.read(self._woken, 65536)
-        return sock.fileno() in ready
+        return sock.fileno() in ready, self._woken in ready
 
     def _read(self, connection: Link) -> list[Bell]:
         bells: dict[Bell, None] = {}

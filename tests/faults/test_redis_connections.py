@@ -137,7 +137,7 @@ def test_an_interrupted_call_spoils_no_connection(
     """A task that is told to stop may be in the middle of one."""
     store = Store(broker)
     store.enqueue("a")
-    (connection,) = broker._connections._idle
+    (connection,) = broker._connections._pool._idle
 
     def interrupt() -> None:
         raise KeyboardInterrupt
