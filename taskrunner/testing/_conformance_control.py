@@ -22,7 +22,7 @@ class ControlTests(BrokerKit):
         assert (found.id, found.do) == (command.id, "grow")
         assert dict(found.details) == dict(command.details)
 
-    def test_its_node_hears_of_it(self, store: Store, ear: Callable[[str], Ear]) -> None:
+    def test_a_command_rings_at_its_node(self, store: Store, ear: Callable[[str], Ear]) -> None:
         node, other = ear("n1"), ear("n2")
         store.join("n1")
         store.join("n2")
