@@ -16,7 +16,6 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
-from taskrunner import crashpoints
 from taskrunner.brokers.base import BrokerClient, Receipt
 from taskrunner.clock import SYSTEM_CLOCK
 from taskrunner.errors import (
@@ -87,21 +86,12 @@ def _pauses(within: float | None) -> Iterator[float]:
 
 def submit(broker: BrokerClient, message: Message) -> Receipt:
     """Offer one message. Raises BrokerUnavailable and BrokerFull."""
-    if crashpoints.ARMED:
-        crashpoints.reach("enqueue.before")
-    receipt = ride_out(lambda: broker.enqueue((message,)))[0]
-    if crashpoints.ARMED:
-        crashpoints.reach("enqueue.after")
-    return receipt
+    return ride_out(lambda: broker.enqueue((message,)))[0]
 
 
 async def asubmit(broker: BrokerClient, message: Message) -> Receipt:
     """`submit`, from asyncio."""
-    if crashpoints.ARMED:
-        crashpoints.reach("enqueue.before")
     receipts = await aride_out(lambda: broker.aenqueue((message,)))
-    if crashpoints.ARMED:
-        crashpoints.reach("enqueue.after")
     return receipts[0]
 
 

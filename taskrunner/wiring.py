@@ -14,15 +14,17 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
-from taskrunner import registry
+from taskrunner import crashpoints, registry
 from taskrunner.backends.base import ResultBackend
 from taskrunner.brokers.base import BrokerClient, Limits
 from taskrunner.config import CODE, COMMAND_LINE, SETTING_NAMES, Config
 from taskrunner.errors import OptionError
 from taskrunner.naming import nearest
 from taskrunner.waiting import ResultWaiter
+
+T = TypeVar("T")
 
 
 class Wiring:
@@ -91,7 +93,7 @@ class Wiring:
                 if self._broker is None:
                     self._opened_in = os.getpid()
                     own = None if self._is_overruled("broker") else self._own_broker
-                    self._broker = own or self._made_broker()
+                    self._broker = _armed(own or self._made_broker())
         return self._broker
 
     def _is_overruled(self, name: str) -> bool:
@@ -120,7 +122,7 @@ class Wiring:
                 if self._backend is None:
                     self._opened_in = os.getpid()
                     namespace = self.config.namespace
-                    self._backend = registry.backend_from_url(url, namespace=namespace)
+                    self._backend = _armed(registry.backend_from_url(url, namespace=namespace))
         return self._backend
 
     @property
@@ -140,7 +142,7 @@ class Wiring:
         with self._lock:
             self._config = self._told(config)
             self._adopted = True
-            self._broker = broker
+            self._broker = _armed(broker)
             self._backend = None
 
     def close(self) -> None:
@@ -154,6 +156,11 @@ class Wiring:
         for opened in (self._broker, self._backend or self._own_backend):
             if opened is not None:
                 opened.close()
+
+
+def _armed(made: T) -> T:
+    """With crash points around its calls, where a test has armed one."""
+    return crashpoints.surround(made) if crashpoints.ARMED else made
 
 
 def _settings(

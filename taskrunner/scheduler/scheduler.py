@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from taskrunner import crashpoints
 from taskrunner.brokers.base import Broker, NodeInfo
 from taskrunner.clock import Clock
 from taskrunner.errors import BrokerUnavailable
@@ -139,11 +138,7 @@ class SchedulerService:
         queues = self._heap.pop_due(self._clock.monotonic())
         if not queues:
             return
-        if crashpoints.ARMED:
-            crashpoints.reach("promote.before")
         self._broker.promote(queues, PROMOTE_LIMIT)
-        if crashpoints.ARMED:
-            crashpoints.reach("promote.after")
         self._look(queues)
 
     def _keep_house(self, queues: list[str]) -> None:
@@ -165,11 +160,7 @@ class SchedulerService:
         mine = self._member.id
         others = [node for node in self._broker.nodes() if node.id != mine]
         dead = self._proven_dead(others)
-        if crashpoints.ARMED:
-            crashpoints.reach("reap.before")
         count = self._broker.reap(queues, REAP_LIMIT, dead)
-        if crashpoints.ARMED:
-            crashpoints.reach("reap.after")
         if count:
             self._events.emit(JobsReturned(count=count, why="their node is gone"))
             self._next_house = self._clock.monotonic()

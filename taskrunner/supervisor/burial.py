@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 
+from taskrunner import crashpoints
 from taskrunner.events import ChildDied, Events
 from taskrunner.frames import Why
 from taskrunner.supervisor import verdict
@@ -24,6 +25,8 @@ class Burial:
     def bury(self, child: Child, exit_: Exit, *, by_us: bool = False) -> None:
         """Settle what it had begun, each delivery by its own verdict; what it had not started goes
         to its neighbours. `by_us`: taskrunner ended it, also where its phase does not say so."""
+        if crashpoints.ARMED:
+            crashpoints.reach("burial.before")
         finished, running, _ = child.split()
         self._events.emit(
             ChildDied(
@@ -51,6 +54,8 @@ class Burial:
             child.release(held.delivery.number)
         self._dispatcher.abandon(child)
         child.page.close()
+        if crashpoints.ARMED:
+            crashpoints.reach("burial.after")
 
 
 def _reason(child: Child, held: Held) -> Why | None:

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Sequence
 from typing import Protocol
 
-from taskrunner import crashpoints
 from taskrunner.brokers.base import Bell, BellKind, Broker, Mailbox, Take
 from taskrunner.clock import Clock
 from taskrunner.errors import BrokerUnavailable, NodeLost
@@ -119,8 +118,6 @@ class FetchService:
 
     def _fetch(self, plan: list[Take]) -> None:
         self._unanswered = plan
-        if crashpoints.ARMED:
-            crashpoints.reach("fetch.before")
         node = self._membership.id
         try:
             fetched = self._persistent.call(lambda: self._broker.fetch(node, plan, self._first))
@@ -130,8 +127,6 @@ class FetchService:
             return
         if fetched is None:
             return
-        if crashpoints.ARMED:
-            crashpoints.reach("fetch.after")
         # Only now: until a fetch is answered it is repeated with the same numbers.
         self._unanswered = []
         self._first += sum(take.limit for take in plan)

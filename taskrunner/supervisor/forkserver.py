@@ -156,6 +156,8 @@ class ForkServer:
 
     def _import(self, spec: dict[str, Any]) -> None:
         self._spec = spec
+        if crashpoints.ARMED:
+            crashpoints.reach("forkserver.starting")
         try:
             self._app = load(spec)
         except AppNotFound as error:
@@ -184,6 +186,8 @@ class ForkServer:
     # -- children
 
     def _fork(self, number: int, settings: list[Any], pipe_fd: int, page_fd: int) -> None:
+        if crashpoints.ARMED:
+            crashpoints.reach("forkserver.forking")
         try:
             if self._threads():
                 pid = self._spawn(settings, pipe_fd, page_fd)
@@ -252,6 +256,8 @@ class ForkServer:
                 return
             number = self._children.pop(pid, None)
             if number is not None:  # else a process that the user's import started
+                if crashpoints.ARMED:
+                    crashpoints.reach("forkserver.reaped")
                 code = os.waitstatus_to_exitcode(status)
                 self._send(Line.EXITED, number, pid, code, usage.ru_maxrss)
 
@@ -261,6 +267,8 @@ class ForkServer:
             self._line.sendall(frames.encode(kind, *values))
 
     def _end(self) -> None:
+        if crashpoints.ARMED:
+            crashpoints.reach("forkserver.ending")
         for pid in self._children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

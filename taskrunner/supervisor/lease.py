@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-from taskrunner import crashpoints
 from taskrunner.brokers.base import Broker, JobKey, Note
 from taskrunner.clock import Clock
 from taskrunner.errors import BrokerUnavailable, NodeLost
@@ -109,8 +108,6 @@ class LeaseService:
 
     def _beat(self, now: float) -> None:
         node = self._membership.info
-        if crashpoints.ARMED:
-            crashpoints.reach("beat.before")
         try:
             cancelled = self._broker.beat(node, self._membership.queues())
         except BrokerUnavailable as error:
@@ -121,8 +118,6 @@ class LeaseService:
             self._hears.node_lost(node.id)
             self._next_beat = now
             return
-        if crashpoints.ARMED:
-            crashpoints.reach("beat.after")
         self._outage.succeeded()
         self._beaten_at = now
         self._next_beat = now + node.lease / BEATS_IN_A_LEASE

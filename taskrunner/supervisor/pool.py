@@ -10,6 +10,7 @@ from collections.abc import Callable
 from multiprocessing import Pipe
 from typing import Any
 
+from taskrunner import crashpoints
 from taskrunner.brokers.base import Note
 from taskrunner.clock import Clock
 from taskrunner.config import Config
@@ -129,7 +130,11 @@ class Pool:
             case [Kind.DONE, rows]:
                 self._deaths_in_a_row = self._start_deaths = 0
                 child.busy_at = child.heard_at
+                if crashpoints.ARMED:
+                    crashpoints.reach("collect.before")
                 self._dispatcher.finished(child, rows)
+                if crashpoints.ARMED:
+                    crashpoints.reach("collect.after")
                 self.changed.set()
             case [Kind.TAKEN, _, numbers]:
                 self._dispatcher.taken(child, numbers)

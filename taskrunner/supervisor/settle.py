@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from taskrunner import crashpoints
 from taskrunner.backends.base import ResultBackend, ResultKey, StoredResult
 from taskrunner.brokers.base import Broker, Outcome, OutcomeKind
 from taskrunner.events import Events, OutcomeFenced
@@ -116,8 +115,6 @@ class SettleService:
             self._waiting.extendleft((node, outcome) for outcome in reversed(outcomes))
 
     def _settle(self, node: str, outcomes: list[Outcome]) -> bool:
-        if crashpoints.ARMED:
-            crashpoints.reach("settle.before")
         if self._backend is not None:
             outcomes = self._stored(self._backend, node, outcomes)
             if not outcomes:
@@ -125,8 +122,6 @@ class SettleService:
         states = self._persistent.call(lambda: self._broker.settle(node, outcomes))
         if states is None:
             return False
-        if crashpoints.ARMED:
-            crashpoints.reach("settle.after")
         if None in states:
             for outcome, state in zip(outcomes, states, strict=True):
                 if state is None:

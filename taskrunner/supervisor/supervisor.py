@@ -87,6 +87,8 @@ class Supervisor:
         """Start, work until a stop is asked for, stop. Raises what kept it from starting."""
         try:
             if await unless(self._stop_asked, self._start()):
+                if crashpoints.ARMED:
+                    crashpoints.reach("supervisor.started")
                 started()
                 self._events.emit(
                     NodeStarted(
@@ -117,6 +119,8 @@ class Supervisor:
         self._scheduler.start()
         self._pool.fill(self._generation, self._membership.id)
         self._fetch.start()
+        if crashpoints.ARMED:
+            crashpoints.reach("supervisor.filled")
         self._look()
         await until(self._is_ready, self._pool.changed)
 
@@ -136,6 +140,8 @@ class Supervisor:
         self._pool.stop()
         self._dispatcher.give_back()
         await self._finish_children()
+        if crashpoints.ARMED:
+            crashpoints.reach("supervisor.childless")
         # The lease and the settle outlive the children: what they did must still be told.
         await asyncio.to_thread(self._settle.flush, 0.0 if self._outage.is_on else FLUSH_S)
         unsettled = self._settle.pending

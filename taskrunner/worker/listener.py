@@ -157,7 +157,12 @@ class Listener:
                 self._inbox.rows.extend((row, now) for row in rows)
                 self._inbox.ring()
             case [Kind.TAKE, request, most]:
-                self._reporter.send(Kind.TAKEN, request, self._inbox.take_back(most))
+                taken = self._inbox.take_back(most)
+                if crashpoints.ARMED:
+                    crashpoints.reach("child.before_taken")
+                self._reporter.send(Kind.TAKEN, request, taken)
+                if crashpoints.ARMED:
+                    crashpoints.reach("child.after_taken")
             case [Kind.INTERRUPT, number, why]:
                 self._hears.interrupt(number, Why(why))
             case [Kind.ANSWER, call, ok, value]:

@@ -115,8 +115,12 @@ class Child:
         try:
             self._chain_start()
             self._reporter.send(Kind.READY)
+            if crashpoints.ARMED:
+                crashpoints.reach("child.ready")
             self._show("idle")
             self._runner.run()
+            if crashpoints.ARMED:
+                crashpoints.reach("child.stopping")
             self._chain.child_stop()
         finally:
             self._listener.stop()
