@@ -1,9 +1,12 @@
 """A private redis-server for tests.
 
     with RedisServer() as server:
-        App(server.url)              # a TCP port of its own on the loopback address
-        App(server.unix_url)         # the same server on a unix socket
-        server.kill(); server.restart()
+        App(server.url)                  # a TCP port of its own on the loopback address
+        App(server.unix_url)             # the same server on a unix socket
+        server.kill(); server.start()
+        server.keep(fsync="everysec")    # an append-only file, from now on
+        older = server.snapshot(); ...; server.restore(older)
+        with server.paused(): ...
 
 It lives in a temporary folder, writes to nowhere else, and ends with the block.
 """
@@ -17,22 +20,28 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, Literal
 
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from taskrunner.testing.processes import pause, paused, resume
 from taskrunner.testing.waiting import eventually
 
 PROGRAM: Final = "redis-server"
 _START_S: Final = 20.0
 _ATTEMPTS: Final = 5
+_FORGETS: Final = ("--appendonly", "no")
+_APPENDS: Final = ("--appendonly", "yes", "--appendfsync", "always")
+_DUMP: Final = "dump.rdb"
+_APPENDED: Final = "appendonly*"
+"""A folder, or a file before Redis 7."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,8 @@ class RedisServer:
         self.password = password
         self.user = user
         self.port = 0
-        self._options = _options(appendonly, password, user, maxmemory, extra)
+        self._options = _options(password, user, maxmemory, extra)
+        self._keeping = _APPENDS if appendonly else _FORGETS
         self._process: subprocess.Popen[bytes] | None = None
         self.folder = Path(tempfile.mkdtemp(prefix="redis-"))
 
@@ -146,6 +156,62 @@ class RedisServer:
         self.stop()
         self.start()
 
+    # -- what it keeps
+
+    def keep(self, *, fsync: Literal["always", "everysec", "no"] | None) -> None:
+        """Keep an append-only file from now on, synced so often; None: keep nothing any more. It
+        must run. What is in the store stays there."""
+        if fsync is None:
+            self._keeping = _FORGETS
+            self._configure("appendonly", "no")
+            return
+        self._keeping = ("--appendonly", "yes", "--appendfsync", fsync)
+        self._configure("appendfsync", fsync)
+        self._configure("appendonly", "yes")
+        self.wait_for(lambda client: not client.info("persistence")["aof_rewrite_in_progress"])
+
+    def snapshot(self) -> Path:
+        """Copy what is in the store now, for `restore`."""
+        copy = Path(tempfile.mkdtemp(prefix="snapshot-", dir=self.folder))
+        with contextlib.closing(self.client()) as client:
+            client.save()
+        # Moved, not copied: a server that keeps nothing must not find it when it starts again.
+        shutil.move(self.folder / _DUMP, copy)
+        with self.paused():
+            for found in self.folder.glob(_APPENDED):
+                (shutil.copytree if found.is_dir() else shutil.copy)(found, copy / found.name)
+        return copy
+
+    def restore(self, snapshot: Path) -> None:
+        """Kill it and start it with what was in the store then: an older file."""
+        self.kill()
+        for found in self.folder.glob(_APPENDED):
+            shutil.rmtree(found) if found.is_dir() else found.unlink()
+        shutil.copytree(snapshot, self.folder, dirs_exist_ok=True)
+        self.start()
+        (self.folder / _DUMP).unlink()
+
+    def _configure(self, name: str, value: str) -> None:
+        with contextlib.closing(self.client()) as client:
+            client.config_set(name, value)
+
+    # -- standing still
+
+    def pause(self) -> None:
+        """SIGSTOP: connections stay, nothing is answered."""
+        pause(self.pid)
+
+    def resume(self) -> None:
+        resume(self.pid)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """It stands still as long as the block runs."""
+        with paused(self.pid):
+            yield
+
+    # -- the end
+
     def close(self) -> None:
         """End it and remove its folder."""
         self.kill()
@@ -169,7 +235,7 @@ class RedisServer:
             ports += ["--tls-ca-cert-file", str(self.tls.ca)]
         place = ["--bind", "127.0.0.1", "--unixsocket", "redis.sock", "--logfile", "redis.log"]
         return subprocess.Popen(
-            [PROGRAM, "--dir", str(self.folder), *place, *ports, *self._options],
+            [PROGRAM, "--dir", str(self.folder), *place, *ports, *self._keeping, *self._options],
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -201,19 +267,17 @@ class RedisServer:
         process, self._process = self._process, None
         if process is not None:
             process.send_signal(how)
+            process.send_signal(signal.SIGCONT)
             process.wait(timeout=_START_S)
 
 
 def _options(
-    appendonly: bool,
     password: str | None,
     user: str | None,
     maxmemory: int,
     extra: Sequence[str],
 ) -> list[str]:
-    options = (
-        ["--save", ""] if not appendonly else ["--appendonly", "yes", "--appendfsync", "always"]
-    )
+    options = ["--save", ""]
     if password and user:
         options += ["--user", user, "on", f">{password}", "~*", "&*", "+@all"]
         options += ["--user", "default", "off"]

@@ -1,4 +1,4 @@
-"""FakeClock, eventually and start_stop_stress do what their users rely on."""
+"""FakeClock, StoreClock, eventually and start_stop_stress do what their users rely on."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import threading
 
 import pytest
 
+from taskrunner import App
 from taskrunner.clock import Clock
-from taskrunner.testing.clock import FakeClock
+from taskrunner.testing.clock import FakeClock, StoreClock
 from taskrunner.testing.startstop import start_stop_stress
 from taskrunner.testing.waiting import eventually
 
@@ -33,6 +34,30 @@ class TestFakeClock:
         clock = FakeClock(wall=5.0, monotonic=7.0)
         clock.step(-3.0)
         assert (clock.wall(), clock.monotonic()) == (2.0, 7.0)
+
+
+class TestStoreClock:
+    def test_moves_a_stores_time_and_puts_it_right_again(self) -> None:
+        app = App("memory://")
+        late = app.enqueue("any.task", delay=3600)
+        with StoreClock(app.broker) as clock:
+            before = clock.now()
+            clock.advance(4000)
+            assert clock.now() - before >= 4000
+            assert app.broker.promote([late.queue], 1) == 1  # type: ignore[attr-defined]
+            clock.step(-5000)
+            assert clock.now() < before
+            assert clock.skew == -1000
+        assert before <= app.broker.now() < before + 1000
+
+    def test_advances_only(self) -> None:
+        clock = StoreClock(App("memory://").broker)
+        with pytest.raises(ValueError, match="does not go back"):
+            clock.advance(-1)
+
+    def test_takes_only_what_has_a_clock(self) -> None:
+        with pytest.raises(TypeError, match="not a Broker"):
+            StoreClock("memory://")
 
 
 class TestEventually:
