@@ -45,6 +45,7 @@ class Burial:
                 held,
                 why=_reason(child, held),
                 by_us=by_us,
+                alone=len(running) == 1,
                 how=str(exit_),
                 max_crashes=self._max_crashes,
                 random=random.random,

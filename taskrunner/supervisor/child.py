@@ -84,6 +84,10 @@ class Child:
     bytes: int = 0
     blocked: set[int] = field(default_factory=set)
     """numbers of running jobs that wait for another job's result"""
+    alone: int = 0
+    """number of the suspect that it runs, and nothing beside it; 0: none"""
+    reserved: bool = False
+    """a suspect waits until it is empty"""
     taking: bool = False
     """a question of what it can give back is out"""
     killed_for: tuple[int, Why] | None = None
@@ -94,12 +98,25 @@ class Child:
 
     @property
     def is_blocked(self) -> bool:
-        """Every slot waits for a result."""
-        return len(self.blocked) >= self.concurrency
+        """Everything that it could run waits for a result."""
+        slots = self.concurrency
+        if self.alone or self.reserved:
+            slots = min(slots, max(1, len(self.held)))
+        return len(self.blocked) >= slots
+
+    @property
+    def is_able(self) -> bool:
+        """It runs jobs, or could at once."""
+        return self.phase is Phase.READY and not self.is_blocked
 
     @property
     def may_receive(self) -> bool:
-        return self.phase is Phase.READY and not self.taking and not self.is_blocked
+        return self.is_able and not (self.taking or self.alone or self.reserved)
+
+    def give_alone(self, held: Held, now: float) -> None:
+        """Send a suspect: until that is done, nothing else may come."""
+        self.alone = held.delivery.number
+        self.give([held], now)
 
     def give(self, rows: list[Held], now: float) -> None:
         """Send work, and remember it."""
@@ -113,6 +130,8 @@ class Child:
         """Forget a delivery: it was reported, or taken back."""
         held = self.held.pop(number, None)
         if held is not None:
+            if number == self.alone:
+                self.alone = 0
             self.load = self.load - held.estimate if self.held else 0.0
             self.bytes -= held.size
             self.blocked.discard(number)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from taskrunner import crashpoints
@@ -31,11 +31,9 @@ from taskrunner.supervisor import verdict
 from taskrunner.supervisor.child import Child, Held, Phase
 from taskrunner.supervisor.durations import Durations
 from taskrunner.supervisor.intake import Intake
+from taskrunner.supervisor.portions import Portions
+from taskrunner.supervisor.suspects import Suspects
 
-AHEAD_S = 0.025
-"""Work given to a child beyond what it runs, when prefetch is automatic."""
-MOST_IN_CHILD = 600
-MOST_IN_FETCH = 1000
 PATIENCE_S = 1.0
 """How long unstarted work may wait here for a child before the store gets it back."""
 BEHIND_S = 0.05
@@ -64,8 +62,10 @@ class Dispatcher:
         self._lock = threading.RLock()
         self._intake = Intake(config=config, events=events, settle=self.settle)
         self._backlog: deque[Held] = deque()
+        self._suspects = Suspects()
         self._children: list[Child] = []
         self._by_task = Durations()
+        self._portions = Portions(config, self._by_task.expect)
         self._by_queue = Durations()
         self._holding = False
         self._giving_back = False
@@ -106,12 +106,14 @@ class Dispatcher:
     def count(self) -> int:
         """Deliveries in this node's hands."""
         with self._lock:
-            return len(self._backlog) + sum(len(child.held) for child in self._children)
+            waiting = len(self._backlog) + len(self._suspects)
+            return waiting + sum(len(child.held) for child in self._children)
 
     def numbers(self) -> set[tuple[str, int]]:
         """The tokens of all of them."""
         with self._lock:
-            helds = [*self._backlog, *(h for c in self._children for h in c.held.values())]
+            inside = (held for child in self._children for held in child.held.values())
+            helds = [*self._backlog, *self._suspects, *inside]
             return {(held.delivery.node, held.delivery.number) for held in helds}
 
     # -- room
@@ -121,30 +123,14 @@ class Dispatcher:
         with self._lock:
             if self._holding or self._giving_back:
                 return 0
-            slots, seconds, size = self._free()
-        if self._config.prefetch is not None:
-            return min(slots, MOST_IN_FETCH)
-        wanted = int(seconds / self._by_queue.expect(queue))
-        fits = max(1, int(size / self._intake.expected_size(queue)))
-        return max(0, min(max(slots, wanted), fits, MOST_IN_FETCH))
-
-    def _free(self) -> tuple[int, float, float]:
-        """Free slots, free seconds and free bytes of all children, less what the backlog takes."""
-        slots, seconds, size = -len(self._backlog), 0.0, 0.0
-        limit = self._config.prefetch_limit_bytes
-        for child in self._children:
-            if child.may_receive and child.bytes < limit:
-                slots += self._slots(child)
-                if len(child.held) < MOST_IN_CHILD:
-                    seconds += max(0.0, AHEAD_S * child.concurrency - child.load)
-                size += limit - child.bytes
-        seconds -= sum(self._by_task.expect(held.task) for held in islice(self._backlog, 100))
-        return slots, seconds, size
-
-    def _slots(self, child: Child) -> int:
-        if self._config.prefetch is not None:
-            return max(0, child.concurrency + self._config.prefetch - len(child.held))
-        return child.idle_slots
+            tasks = (held.task for held in islice(chain(self._suspects, self._backlog), 100))
+            waiting = len(self._backlog) + len(self._suspects)
+            free = self._portions.free(self._children, waiting=waiting, tasks=tasks)
+        return self._portions.jobs(
+            free,
+            expected_s=self._by_queue.expect(queue),
+            expected_bytes=self._intake.expected_size(queue),
+        )
 
     # -- in
 
@@ -155,49 +141,37 @@ class Dispatcher:
             for delivery in deliveries:
                 held = self._intake.examined(delivery, now)
                 if held is not None:
-                    self._backlog.append(held)
+                    self._line(held).append(held)
             if self._giving_back:
                 self._return_backlog()
             else:
                 self._spread()
 
+    def _line(self, held: Held) -> deque[Held]:
+        """Where it waits for a child."""
+        return self._suspects.waiting if held.delivery.suspect else self._backlog
+
     def _spread(self) -> None:
         """Give the backlog to children, evenly, as far as they have use for it."""
-        if not self._backlog or self._holding:
+        if self._holding:
+            return
+        now = self._clock.monotonic()
+        if self._suspects.want_seats:
+            self._suspects.seat(self._children, now, others_wait=bool(self._backlog))
+        if not self._backlog:
             return
         ready = sorted((c for c in self._children if c.may_receive), key=lambda c: c.load)
-        now = self._clock.monotonic()
         if crashpoints.ARMED:
             crashpoints.reach("dispatch.before")
         for position, child in enumerate(ready):
             share = -(-len(self._backlog) // (len(ready) - position))
-            batch = self._batch(child, share)
+            batch = self._portions.batch(child, self._backlog, share)
             if batch:
                 child.give(batch, now)
             if not self._backlog:
                 break
         if crashpoints.ARMED:
             crashpoints.reach("dispatch.after")
-
-    def _batch(self, child: Child, most: int) -> list[Held]:
-        slots = self._slots(child)
-        fixed = self._config.prefetch is not None
-        most = min(most, MOST_IN_CHILD - len(child.held))
-        load, size = child.load, child.bytes
-        batch: list[Held] = []
-        while self._backlog and len(batch) < most:
-            held = self._backlog[0]
-            held.estimate = self._by_task.expect(held.task)
-            size += held.size
-            if len(batch) >= slots and (
-                fixed
-                or load + held.estimate > AHEAD_S * child.concurrency
-                or size > self._config.prefetch_limit_bytes
-            ):
-                break
-            load += held.estimate
-            batch.append(self._backlog.popleft())
-        return batch
 
     # -- out
 
@@ -232,7 +206,7 @@ class Dispatcher:
             now = self._clock.monotonic()
             for held in reversed(back):
                 held.delivery, held.since = held.aged(now), now
-                self._backlog.appendleft(held)
+                self._line(held).appendleft(held)
             if self._giving_back:
                 self._return_backlog()
             else:
@@ -242,7 +216,8 @@ class Dispatcher:
         """A child is gone: what it had not started goes to its neighbours."""
         with self._lock:
             self.remove(child)
-            self._backlog.extendleft(reversed([h for h in child.held.values() if self._is_ours(h)]))
+            for held in reversed([h for h in child.held.values() if self._is_ours(h)]):
+                self._line(held).appendleft(held)
             child.held.clear()
             if self._giving_back:
                 self._return_backlog()
@@ -271,7 +246,7 @@ class Dispatcher:
             for child in self._children:
                 if not child.taking and self._is_stuck(child, now, idle):
                     self._take(child)
-            if not self._holding and self._backlog:
+            if not self._holding and (self._backlog or self._suspects.want_seats):
                 self._spread()
                 self._return_backlog(older_than=now - PATIENCE_S)
 
@@ -303,7 +278,10 @@ class Dispatcher:
         """The store took back what this node id held: what has not started is not ours any more."""
         with self._lock:
             self._disowned.add(node)
-            self._backlog = deque(held for held in self._backlog if self._is_ours(held))
+            for line in (self._backlog, self._suspects.waiting):
+                kept = [held for held in line if self._is_ours(held)]
+                line.clear()
+                line.extend(kept)
             for child in self._children:
                 self._take(child)
 
@@ -325,9 +303,10 @@ class Dispatcher:
 
     def _return_backlog(self, older_than: float | None = None) -> None:
         back: dict[str, list[Sequence[Any]]] = {}
-        while self._backlog and (older_than is None or self._backlog[-1].since < older_than):
-            held = self._backlog.pop()
-            back.setdefault(held.delivery.node, []).append(verdict.released(held))
+        for line in (self._backlog, self._suspects.waiting):
+            while line and (older_than is None or line[-1].since < older_than):
+                held = line.pop()
+                back.setdefault(held.delivery.node, []).append(verdict.released(held))
         if back and crashpoints.ARMED:
             crashpoints.reach("release.before")
         for node, outcomes in back.items():

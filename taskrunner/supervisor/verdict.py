@@ -16,6 +16,7 @@ def after_death(
     *,
     why: Why | None,
     by_us: bool,
+    alone: bool,
     how: str,
     max_crashes: int,
     random: Callable[[], float],
@@ -23,7 +24,8 @@ def after_death(
     """The outcome of a run that its child's death ended.
 
     `why`: taskrunner killed the child for this job. `by_us`: it killed the child for another job or
-    to stop; then this one is not charged. Else it is a crash, with `how` the child ended.
+    to stop; then this one is not charged. Else the child died by itself, `how` says in what way:
+    a crash of the run that was `alone` in it, while each of several is suspected.
     """
     if why is Why.CANCEL:
         return outcome(held, OutcomeKind.CANCELLED)
@@ -36,7 +38,7 @@ def after_death(
         return _timed_out(held, random)
     if by_us:
         return released(held, started=True)
-    return _crashed(held, how, max_crashes)
+    return _crashed(held, how, max_crashes) if alone else _suspected(held, how)
 
 
 def _timed_out(held: Held, random: Callable[[], float]) -> Outcome:
@@ -52,6 +54,14 @@ def _crashed(held: Held, how: str, max_crashes: int) -> Outcome:
     error = ErrorInfo("crashed", f"the process that ran the job died: {how}")
     decision = after_crash(held.delivery.crashes, max_crashes)
     return _decided(held, decision, error, Blame.CRASH)
+
+
+def _suspected(held: Held, how: str) -> Outcome:
+    error = ErrorInfo(
+        "died",
+        f"the process died while it ran this job and others: {how}; this one runs alone next",
+    )
+    return _decided(held, Decision(True), error, Blame.SUSPICION)
 
 
 def _decided(held: Held, decision: Decision, error: ErrorInfo, blame: Blame) -> Outcome:

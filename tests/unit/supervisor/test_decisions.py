@@ -20,9 +20,15 @@ def held(**fields: Any) -> Held:
     return Held(delivery, "mail.send", Policy(retries=1), 0.0, 2.0)
 
 
-def death(of: Held, *, why: Why | None = None, by_us: bool = False) -> Outcome:
+def death(of: Held, *, why: Why | None = None, by_us: bool = False, alone: bool = True) -> Outcome:
     return verdict.after_death(
-        of, why=why, by_us=by_us, how="signal SIGKILL", max_crashes=3, random=lambda: 1.0
+        of,
+        why=why,
+        by_us=by_us,
+        alone=alone,
+        how="signal SIGKILL",
+        max_crashes=3,
+        random=lambda: 1.0,
     )
 
 
@@ -36,6 +42,13 @@ def test_a_crash_is_run_again_at_once_and_is_no_failure() -> None:
 def test_the_last_crash_fails_the_job_with_its_reason() -> None:
     outcome = death(held(crashes=2))
     assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, "crashed")
+
+
+def test_each_of_several_is_a_suspect_however_often_it_was_charged_before() -> None:
+    outcome = death(held(crashes=2), alone=False)
+    assert (outcome.kind, outcome.delay, outcome.blame) == (OutcomeKind.RETRY, 0.0, Blame.SUSPICION)
+    assert outcome.error is not None
+    assert ErrorInfo.unpack(outcome.error).type == "died"
 
 
 @pytest.mark.parametrize(("failures", "kind"), [(0, OutcomeKind.RETRY), (1, OutcomeKind.FAILED)])

@@ -1,0 +1,86 @@
+"""How much is given to a child: what it will run in the next few milliseconds.
+
+By what its tasks took before that is hundreds of no-ops, or one job of a second; with `prefetch` set, so
+many jobs beyond those that run, whatever they take.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from taskrunner.config import Config
+from taskrunner.supervisor.child import Child, Held
+
+AHEAD_S = 0.025
+"""Work given to a child beyond what it runs, when prefetch is automatic."""
+MOST_IN_CHILD = 600
+MOST_IN_FETCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """What there is use for, in all children together."""
+
+    slots: int
+    """jobs that could run at once, or that `prefetch` asks for"""
+    seconds: float
+    """of work that would be run soon"""
+    size: float
+    """bytes"""
+
+
+class Portions:
+    """Used under the dispatcher's lock. `expect` answers the seconds that a task takes."""
+
+    def __init__(self, config: Config, expect: Callable[[str], float]) -> None:
+        self._prefetch = config.prefetch
+        self._most_bytes = config.prefetch_limit_bytes
+        self._expect = expect
+
+    def free(self, children: Iterable[Child], *, waiting: int, tasks: Iterable[str]) -> Free:
+        """What there is use for, less what the `waiting` jobs, of these `tasks`, will take."""
+        slots, seconds, size = -waiting, 0.0, 0.0
+        for child in children:
+            if child.may_receive and child.bytes < self._most_bytes:
+                slots += self._slots(child)
+                if len(child.held) < MOST_IN_CHILD:
+                    seconds += max(0.0, AHEAD_S * child.concurrency - child.load)
+                size += self._most_bytes - child.bytes
+        return Free(slots, seconds - sum(map(self._expect, tasks)), size)
+
+    def jobs(self, free: Free, *, expected_s: float, expected_bytes: float) -> int:
+        """How many jobs that is, of a queue whose jobs take so long and weigh so much."""
+        if self._prefetch is not None:
+            return max(0, min(free.slots, MOST_IN_FETCH))
+        wanted = int(free.seconds / expected_s)
+        fits = max(1, int(free.size / expected_bytes))
+        return max(0, min(max(free.slots, wanted), fits, MOST_IN_FETCH))
+
+    def batch(self, child: Child, backlog: deque[Held], most: int) -> list[Held]:
+        """Take from the backlog what this child has use for now, at most so many."""
+        slots = self._slots(child)
+        most = min(most, MOST_IN_CHILD - len(child.held))
+        load, size = child.load, child.bytes
+        batch: list[Held] = []
+        while backlog and len(batch) < most:
+            held = backlog[0]
+            held.estimate = self._expect(held.task)
+            size += held.size
+            if len(batch) >= slots and not self._is_soon(child, load + held.estimate, size):
+                break
+            load += held.estimate
+            batch.append(backlog.popleft())
+        return batch
+
+    def _slots(self, child: Child) -> int:
+        if self._prefetch is not None:
+            return max(0, child.concurrency + self._prefetch - len(child.held))
+        return child.idle_slots
+
+    def _is_soon(self, child: Child, load: float, size: int) -> bool:
+        """Whether a child with so much in it would still get to all of it soon."""
+        if self._prefetch is not None:
+            return False
+        return load <= AHEAD_S * child.concurrency and size <= self._most_bytes

@@ -1,0 +1,105 @@
+"""A dispatcher whose children are nothing but their fields, and a pipe that remembers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, cast
+
+from taskrunner.brokers.base import Delivery, Outcome, OutcomeKind
+from taskrunner.config import Config
+from taskrunner.events import Events
+from taskrunner.frames import Kind
+from taskrunner.message import Header, Message
+from taskrunner.retry import Policy
+from taskrunner.supervisor.channel import Channel
+from taskrunner.supervisor.child import Child, Phase
+from taskrunner.supervisor.dispatch import Dispatcher
+from taskrunner.supervisor.generation import Generation
+from taskrunner.testing.clock import FakeClock
+from taskrunner.worker.startpage import StartPage
+
+WIRE = Message("id", "q", Header("t"), b"").wire
+
+
+class Pipe:
+    def __init__(self) -> None:
+        self.sent: list[list[Any]] = []
+
+    def send(self, kind: Kind, *values: Any) -> None:
+        self.sent.append([kind, *values])
+
+
+class Desk:
+    """Deliveries go in by `fetched`, ordinary ones and suspects; `done` lets a child report."""
+
+    def __init__(self, *, concurrency: int = 1, **settings: Any) -> None:
+        self.clock = FakeClock()
+        self.settled: list[Outcome] = []
+        self.config = replace(Config(), concurrency=concurrency, **settings)
+        self.dispatcher = Dispatcher(
+            config=self.config,
+            clock=self.clock,
+            events=Events(),
+            settle=lambda _node, rows: self.settled.extend(Outcome(*row) for row in rows),
+            room_opened=lambda: None,
+        )
+        self.dispatcher.knows({"t": Policy()})
+        self.children: list[Child] = []
+        self._numbers = 0
+
+    def child(self) -> Child:
+        """One more that is ready."""
+        page = StartPage.create(self.config.concurrency)
+        page.close_fd()
+        number = len(self.children) + 1
+        child = Child(number, cast(Generation, None), page, self.config.concurrency)
+        child.channel = cast(Channel, Pipe())
+        child.phase = Phase.READY
+        self.children.append(child)
+        self.dispatcher.add(child)
+        return child
+
+    def fetched(self, *ids: str, suspect: bool = False, **fields: Any) -> None:
+        """Take in deliveries; their numbers go on from the last."""
+        deliveries = []
+        for job_id in ids:
+            self._numbers += 1
+            delivery = Delivery("q", job_id, "n", self._numbers, WIRE, 0, 0, 0, 0, None, None)
+            deliveries.append(delivery._replace(suspect=suspect, **fields))
+        self.dispatcher.accept(deliveries)
+
+    def done(self, child: Child, *ids: str, ran: float = 1.0) -> None:
+        """The child reports these as succeeded."""
+        numbers = {held.delivery.id: number for number, held in child.held.items()}
+        rows = [
+            list(Outcome("q", job_id, numbers[job_id], OutcomeKind.SUCCEEDED, ran=ran))
+            for job_id in ids
+        ]
+        self.dispatcher.finished(child, rows)
+
+    def blocked(self, child: Child, job_id: str) -> None:
+        """A job of this child waits for the result of another."""
+        child.blocked.add(next(n for n, h in child.held.items() if h.delivery.id == job_id))
+
+    @property
+    def held(self) -> list[list[str]]:
+        """Ids in each child."""
+        return [[held.delivery.id for held in child.held.values()] for child in self.children]
+
+    @property
+    def released(self) -> Counter[str]:
+        return Counter(o.id for o in self.settled if o.kind is OutcomeKind.RELEASED)
+
+
+@contextmanager
+def desk(children: int = 1, *, concurrency: int = 1, **settings: Any) -> Iterator[Desk]:
+    """One with so many children."""
+    made = Desk(concurrency=concurrency, **settings)
+    for _ in range(children):
+        made.child()
+    yield made
+    for child in made.children:
+        child.page.close()
