@@ -89,17 +89,17 @@ class Dispatcher:
             self._spread()
         self._room_opened()
 
-    def remove(self, child: Child) -> None:
-        """A child gets nothing any more; what it holds is `abandon`'s or its own to finish."""
-        with self._lock:
-            if child in self._children:
-                self._children.remove(child)
+    def dismiss(self, child: Child, phase: Phase) -> None:
+        """A child gets nothing any more. What it holds is in this node's hands until it has
+        finished that, or is `abandon`ed."""
+        with self._lock:  # else the fetch thread might be about to give it something
+            child.phase = phase
 
-    def remove_idle(self, child: Child) -> bool:
-        """`remove`, unless it holds something; whether it was done."""
+    def dismiss_idle(self, child: Child, phase: Phase) -> bool:
+        """`dismiss`, unless it holds something; whether it was done."""
         with self._lock:
             if not child.held:
-                self.remove(child)
+                self.dismiss(child, phase)
             return not child.held
 
     @property
@@ -215,7 +215,8 @@ class Dispatcher:
     def abandon(self, child: Child) -> None:
         """A child is gone: what it had not started goes to its neighbours."""
         with self._lock:
-            self.remove(child)
+            if child in self._children:
+                self._children.remove(child)
             for held in reversed([h for h in child.held.values() if self._is_ours(h)]):
                 self._line(held).appendleft(held)
             child.held.clear()

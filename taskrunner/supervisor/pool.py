@@ -205,22 +205,20 @@ class Pool:
         free = any(not c.is_blocked and not c.extra for c in self._children.values())
         for child in self.children:
             idle = child.extra and child.phase is Phase.READY and now - child.busy_at > EXTRA_IDLE_S
-            if idle and free and self._dispatcher.remove_idle(child):
-                self.retire(child)
+            if idle and free and self._dispatcher.dismiss_idle(child, Phase.STOPPING):
+                child.channel.send(Kind.STOP)
 
     def retire(self, child: Child) -> None:
         """Let it finish what runs, and end; one that still starts ends when it has."""
         if child.phase in (Phase.READY, Phase.STARTING):
-            child.phase = Phase.STOPPING
-            self._dispatcher.remove(child)
+            self._dispatcher.dismiss(child, Phase.STOPPING)
             child.channel.send(Kind.STOP)
 
     # -- dying
 
     def kill(self, child: Child) -> None:
         if child.phase is not Phase.KILLED:
-            child.phase = Phase.KILLED
-            self._dispatcher.remove(child)
+            self._dispatcher.dismiss(child, Phase.KILLED)
             child.generation.kill(child.number)
 
     def _closed(self, child: Child, why: str) -> None:
@@ -274,8 +272,7 @@ class Pool:
         """The fork server is dead: kill its children, wait until they are gone, then give back."""
         children = self.children
         for child in children:
-            child.phase = Phase.KILLED
-            self._dispatcher.remove(child)
+            self._dispatcher.dismiss(child, Phase.KILLED)
             with contextlib.suppress(ProcessLookupError):
                 if child.pid:
                     os.kill(child.pid, signal.SIGKILL)
