@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from taskrunner.errors import OptionError
+from taskrunner.message import LONGEST
 from taskrunner.naming import nearest
 from taskrunner.options import validate_queue_name
-from taskrunner.retry import LONGEST
 
 PREFIX: Final = "TASKRUNNER_"
 TEST_PREFIX: Final = "TASKRUNNER_TEST_"

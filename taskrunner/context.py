@@ -38,9 +38,11 @@ class Progress(NamedTuple):
     def unpack(cls, packed: bytes) -> Progress | None:
         """Read what `JobContext.progress` sent; None for anything else."""
         try:
-            return cls(*msgpack.unpackb(packed))
+            done, total, text = msgpack.unpackb(packed)
         except Exception:  # noqa: BLE001  msgpack raises a dozen kinds for hostile bytes
             return None
+        numbers = _is_number(done) and (total is None or _is_number(total))
+        return cls(done, total, text) if numbers and isinstance(text, (str, type(None))) else None
 
 
 def current_job() -> JobContext:

@@ -34,6 +34,14 @@ from taskrunner.errors import MessageError
 
 VERSION: Final = 1
 
+LONGEST: Final = 100 * 365 * 86_400.0
+"""No duration is longer than a century, in seconds."""
+LONGEST_NAME: Final = 255
+"""Characters of a task's name."""
+MOST_ITEMS: Final = 10_000
+"""In any one array or map of a header."""
+_MOST_SHOWN: Final = 200
+
 _pack = msgpack.packb
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -85,9 +93,9 @@ class Header:
                 if key in found
             }
             extra = {key: value for key, value in found.items() if key not in _KNOWN}
-            return cls(task=_text(found["t"]), extra=extra, **values)
+            return cls(task=_name(found["t"]), extra=extra, **values)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise MessageError(f"unreadable header: {error!r}") from error
+            raise MessageError(_cut(f"unreadable header: {error!r}")) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +146,15 @@ class Message:
 def unpack(wire: bytes) -> tuple[Header, bytes]:
     """The header and the body of a wire. Raises MessageError for anything that is not one."""
     try:
-        version, header, body = msgpack.unpackb(wire, raw=False, strict_map_key=True)
+        version, header, body = msgpack.unpackb(
+            wire, raw=False, strict_map_key=True, max_array_len=MOST_ITEMS, max_map_len=MOST_ITEMS
+        )
     except Exception as error:  # msgpack raises a dozen kinds for hostile bytes
-        raise MessageError(f"not a message: {type(error).__name__}: {error}") from error
-    if version != VERSION or isinstance(version, bool):
-        raise MessageError(f"message version {version!r}; this node reads version {VERSION}")
+        raise MessageError(_cut(f"not a message: {type(error).__name__}: {error}")) from error
+    if type(version) is not int:
+        raise MessageError("not a message: it does not begin with a version")
+    if version != VERSION:
+        raise MessageError(f"message version {version}; this node reads version {VERSION}")
     if not isinstance(header, dict) or not isinstance(body, bytes):
         raise MessageError("not a message: the header is not a map or the body not bytes")
     return Header.from_map(header), body
@@ -167,9 +179,15 @@ class ErrorInfo:
     def unpack(cls, packed: bytes) -> ErrorInfo:
         """Read one; what cannot be read becomes an ErrorInfo that says so."""
         try:
-            return cls(*msgpack.unpackb(packed))
+            kind, message, traceback, attempt, at = msgpack.unpackb(packed)
+            return cls(str(kind), str(message), str(traceback), int(attempt), _moment(at))
         except Exception as error:  # noqa: BLE001  see unpack above
-            return cls("unreadable", f"the stored error cannot be read: {error}")
+            return cls("unreadable", _cut(f"the stored error cannot be read: {error}"))
+
+
+def _cut(text: str) -> str:
+    """What hostile bytes hold may be long, and would stand in logs and records."""
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 
 
 def _text(value: Any) -> str:
@@ -178,12 +196,48 @@ def _text(value: Any) -> str:
     return value
 
 
+def _name(value: Any) -> str:
+    if len(_text(value)) > LONGEST_NAME:
+        raise ValueError(f"a task's name of {len(value)} characters")
+    return str(value)
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError(f"expected a whole number, got {type(value).__name__}")
+    return value
+
+
+def _number(value: Any) -> float:
+    """A finite one, not negative and not beyond all measure."""
+    if type(value) not in (int, float) or not 0 <= value <= 1000 * LONGEST:
+        raise ValueError(f"expected a number, 0 or more, got {type(value).__name__}")
+    return float(value)
+
+
+def _bytes(value: Any) -> bytes:
+    if not isinstance(value, bytes):
+        raise TypeError(f"expected bytes, got {type(value).__name__}")
+    return value
+
+
+def _moment(value: Any) -> float:
+    # Through a datetime and back by whoever shows it, which goes up to the year 9999.
+    return min(_number(value), 250_000_000_000.0)
+
+
 def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
 def _seconds(milliseconds: Any) -> float:
-    return float(milliseconds) / 1000
+    return _number(milliseconds) / 1000
+
+
+def _limit(milliseconds: Any) -> float:
+    if milliseconds == 0:
+        raise ValueError("expected more than 0 ms")
+    return _seconds(milliseconds)
 
 
 def _backoff_to_wire(value: tuple[float, float, float, bool]) -> list[Any]:
@@ -193,6 +247,8 @@ def _backoff_to_wire(value: tuple[float, float, float, bool]) -> list[Any]:
 
 def _backoff_from_wire(value: Any) -> tuple[float, float, float, bool]:
     initial, factor, maximum, jitter = value
+    if _number(factor) < 1:
+        raise ValueError("a backoff that shrinks")
     return _seconds(initial), float(factor), _seconds(maximum), bool(jitter)
 
 
@@ -202,13 +258,19 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(_text(item) for item in value)
 
 
+def _header(value: Any) -> str:
+    if not isinstance(value, (str, int, float)):
+        raise TypeError(f"expected text, got {type(value).__name__}")
+    return str(value)
+
+
 def _headers(value: Any) -> Mapping[str, str]:
-    return MappingProxyType({_text(key): str(item) for key, item in value.items()})
+    return MappingProxyType({_text(key): _header(item) for key, item in value.items()})
 
 
 _KEYS: Final[Mapping[str, tuple[str, Any, Any]]] = {
-    "timeout": ("to", _milliseconds, _seconds),
-    "retries": ("r", int, int),
+    "timeout": ("to", _milliseconds, _limit),
+    "retries": ("r", int, _whole),
     "backoff": ("bo", _backoff_to_wire, _backoff_from_wire),
     "retry_on": ("ro", list, _texts),
     "retention": ("rt", _milliseconds, _seconds),
@@ -218,7 +280,7 @@ _KEYS: Final[Mapping[str, tuple[str, Any, Any]]] = {
     "group": ("g", str, _text),
     "fair_key": ("f", str, _text),
     "key_id": ("k", str, _text),
-    "signature": ("s", bytes, bytes),
+    "signature": ("s", bytes, _bytes),
 }
 _KNOWN: Final = frozenset({"t", *(key for key, _, _ in _KEYS.values())})
 assert {"task", "extra", *_KEYS} == {f.name for f in fields(Header)}
@@ -227,10 +289,12 @@ assert {"task", "extra", *_KEYS} == {f.name for f in fields(Header)}
 @lru_cache(maxsize=4096)
 def _plain(task: Any) -> Header:
     """The header that says no more than its task's name: most of them."""
-    return Header(task=_text(task))
+    return Header(task=_name(task))
 
 
 __all__ = [
+    "LONGEST",
+    "LONGEST_NAME",
     "NOW",
     "VERSION",
     "ErrorInfo",

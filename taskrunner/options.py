@@ -15,9 +15,9 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypedDict
 
 from taskrunner.errors import OptionError
-from taskrunner.message import NOW, Header, Timing
+from taskrunner.message import LONGEST, NOW, Header, Timing
 from taskrunner.naming import nearest, qualified_name
-from taskrunner.retry import LONGEST, Backoff
+from taskrunner.retry import Backoff
 
 Seconds: TypeAlias = float | timedelta
 """A duration: a number of seconds, fractions included, or a timedelta."""

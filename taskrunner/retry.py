@@ -8,11 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from taskrunner.errors import OptionError
-from taskrunner.message import Header
+from taskrunner.message import LONGEST, Header
 from taskrunner.naming import qualified_name
-
-LONGEST: Final = 100 * 365 * 86_400.0
-"""No duration is longer than a century, in seconds."""
 
 ANY_ERROR: Final = ("builtins.Exception",)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, Unpac
 from taskrunner.carried import hints_of, mentions_classes, shaped
 from taskrunner.errors import ArgumentError, DeclarationError, PayloadTooLarge
 from taskrunner.ids import new_id
-from taskrunner.message import Message
+from taskrunner.message import LONGEST_NAME, Message
 from taskrunner.naming import public_module
 from taskrunner.options import NOTHING, OptionArguments, Options
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-LONGEST_NAME: Final = 255
 DEFAULT_QUEUE: Final = "default"
 DEFAULT_PRIORITY: Final = 5
 _SHAPES_KEPT: Final = 64

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import Field, fields
 from typing import Any, Final
 
 import msgpack
 
 from taskrunner.brokers.base import PRIORITIES, Delivery, JobRecord, NodeInfo, QueueStats
+from taskrunner.message import LONGEST
 from taskrunner.states import State
 
 Fields = Mapping[bytes, bytes]
@@ -139,7 +140,14 @@ def queue_stats(queue: str, stats: Sequence[bytes], parked: Sequence[bytes]) -> 
     )
 
 
-_NODE_FIELDS: Final = tuple(f.name for f in fields(NodeInfo) if f.name != "seen_ago")
+def _type_of(field: Field[Any]) -> tuple[type, ...]:
+    if field.name in ("id", "lease"):
+        return (str,) if field.name == "id" else (int, float)
+    return (int, float) if isinstance(field.default, float) else (type(field.default),)
+
+
+_NODE_TYPES: Final = {f.name: _type_of(f) for f in fields(NodeInfo) if f.name != "seen_ago"}
+_NODE_FIELDS: Final = tuple(_NODE_TYPES)
 
 
 def pack_node(node: NodeInfo) -> bytes:
@@ -151,12 +159,21 @@ def node_infos(answer: Sequence[Any]) -> Iterator[NodeInfo]:
     description that cannot be read too."""
     now = answer[0]
     for forgotten_at, description in zip(answer[1::2], answer[2::2], strict=True):
-        try:
-            found = msgpack.unpackb(description)
-            known = {name: found[name] for name in _NODE_FIELDS if name in found}
-            known["queues"] = tuple(known.get("queues", ()))
-            lease_ms = 1000 * SEEN_LEASES * known["lease"]
-        except (ValueError, TypeError, KeyError):
-            continue
-        ago = (now - (float(forgotten_at) - lease_ms)) / 1000
-        yield NodeInfo(**known, seen_ago=max(0.0, ago))
+        known = _description(description)
+        if known is not None:
+            ago = (now - (float(forgotten_at) - 1000 * SEEN_LEASES * known["lease"])) / 1000
+            yield NodeInfo(**known, seen_ago=max(0.0, ago))
+
+
+def _description(packed: bytes) -> dict[str, Any] | None:
+    try:
+        found = msgpack.unpackb(packed)
+        known = {name: found[name] for name in _NODE_FIELDS if name in found}
+        known["queues"] = tuple(known.get("queues", ()))
+    except Exception:  # noqa: BLE001  msgpack raises a dozen kinds for hostile bytes
+        return None
+    ok = {"id", "lease"} <= known.keys() and all(
+        isinstance(value, _NODE_TYPES[name]) for name, value in known.items()
+    )
+    ok = ok and 0 < known["lease"] <= LONGEST and all(isinstance(q, str) for q in known["queues"])
+    return known if ok else None
