@@ -33,6 +33,8 @@ from taskrunner.errors import TaskrunnerError
 
 MAX_FRAME: Final = 64 * 1024 * 1024
 LENGTH_SIZE: Final = 4
+MOST_ITEMS: Final = 100_000
+"""In any one array or map of a frame: a header of a few bytes claims memory for as many."""
 
 
 class Kind(IntEnum):
@@ -104,9 +106,11 @@ class Decoder:
 
 def _decode(payload: bytes) -> list[Any]:
     try:
-        frame = msgpack.unpackb(payload, use_list=True, strict_map_key=False)
+        frame = msgpack.unpackb(
+            payload, strict_map_key=False, max_array_len=MOST_ITEMS, max_map_len=MOST_ITEMS
+        )
     except Exception as error:
         raise FrameError(f"not a frame: {type(error).__name__}: {error}") from error
-    if not isinstance(frame, list) or not frame or not isinstance(frame[0], int):
+    if not isinstance(frame, list) or not frame or type(frame[0]) is not int:
         raise FrameError(f"not a frame: {type(frame).__name__}")
     return frame

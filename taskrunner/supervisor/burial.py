@@ -46,7 +46,7 @@ class Burial:
                 why=_reason(child, held),
                 by_us=by_us,
                 alone=len(running) == 1,
-                how=str(exit_),
+                how=_how(child, exit_),
                 max_crashes=self._max_crashes,
                 random=random.random,
             )
@@ -66,6 +66,12 @@ def _reason(child: Child, held: Held) -> Why | None:
     if child.killed_for and child.killed_for[0] == held.delivery.number:
         return child.killed_for[1]
     return None
+
+
+def _how(child: Child, exit_: Exit) -> str:
+    if child.channel.refused:
+        return f"it was killed because something in it wrote to its pipe: {child.channel.refused}"
+    return str(exit_)
 
 
 def is_alive(pid: int) -> bool:

@@ -39,6 +39,9 @@ class Channel:
         self._decoder = frames.Decoder()
         self._unsent: deque[memoryview] = deque()
         self._open = True
+        self._paused = False
+        self.refused = ""
+        """what it sent that makes no sense"""
         self._writing = threading.Lock()
         os.set_blocking(self._fd, False)
 
@@ -57,15 +60,36 @@ class Channel:
                 self._loop.call_soon_threadsafe(self._watch_writable)
 
     @property
+    def is_open(self) -> bool:
+        return self._open
+
+    @property
     def unsent(self) -> int:
         """Bytes that wait for the child to read."""
         return sum(map(len, self._unsent))
+
+    def pause(self) -> None:
+        """Read nothing more, so that the other end has to wait. Main thread."""
+        if self._open and not self._paused:
+            self._paused = True
+            self._loop.remove_reader(self._fd)
+
+    def resume(self) -> None:
+        """Read again. Main thread."""
+        if self._open and self._paused:
+            self._paused = False
+            self._loop.add_reader(self._fd, self._readable)
 
     def drain(self) -> None:
         """Read what has arrived and end. For a child that is dead: its last words count."""
         while self._open and self._readable():
             pass
         self.close("the process ended")
+
+    def refuse(self, why: str) -> None:
+        """What the other end says makes no sense: hear no more of it."""
+        self.refused = why
+        self.close(why)
 
     def close(self, why: str) -> None:
         with self._writing:
@@ -92,7 +116,7 @@ class Channel:
         try:
             found = list(self._decoder.feed(data))
         except frames.FrameError as error:
-            self.close(str(error))
+            self.refuse(str(error))
             return False
         if found:
             self._received(found)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from taskrunner.brokers.base import Delivery
-from taskrunner.frames import Kind, Why
+from taskrunner.frames import MAX_FRAME, Kind, Why
 from taskrunner.retry import Policy
 from taskrunner.supervisor.channel import Channel
 from taskrunner.supervisor.generation import Generation
 from taskrunner.worker.startpage import SlotView, StartPage
+
+MOST_IN_FRAME = MAX_FRAME - 1024 * 1024
+"""Bytes of messages in one frame; the rest is room for what travels with them."""
 
 
 class Phase(Enum):
@@ -91,6 +96,10 @@ class Child:
     taking: bool = False
     """a question of what it can give back is out"""
     killed_for: tuple[int, Why] | None = None
+    unheard: deque[list[Any]] = field(default_factory=deque)
+    """frames that wait behind a question, since too many are out"""
+    questions: list[int] = field(default_factory=lambda: [0, 0])
+    """upcalls that are not answered yet: those to the broker, and those that wait for a job's end"""
 
     @property
     def idle_slots(self) -> int:
@@ -120,11 +129,13 @@ class Child:
 
     def give(self, rows: list[Held], now: float) -> None:
         """Send work, and remember it."""
+        before = self.bytes
         for held in rows:
             self.held[held.delivery.number] = held
             self.load += held.estimate
             self.bytes += held.size
-        self.channel.send(Kind.RUN, [held.aged(now) for held in rows])
+        for part in [rows] if self.bytes - before <= MOST_IN_FRAME else _parts(rows):
+            self.channel.send(Kind.RUN, [held.aged(now) for held in part])
 
     def release(self, number: int) -> Held | None:
         """Forget a delivery: it was reported, or taken back."""
@@ -166,6 +177,19 @@ class Child:
             [h for n, h in held if n in running],
             [h for n, h in held if n not in begun],
         )
+
+
+def _parts(rows: list[Held]) -> Iterator[list[Held]]:
+    """The same in parts that fit into a frame each."""
+    part: list[Held] = []
+    size = 0
+    for held in rows:
+        if part and size + held.size > MOST_IN_FRAME:
+            yield part
+            part, size = [], 0
+        part.append(held)
+        size += held.size
+    yield part
 
 
 def _start(slot: SlotView) -> int:

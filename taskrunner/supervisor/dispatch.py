@@ -185,6 +185,8 @@ class Dispatcher:
                 held = child.release(row[2])
                 if held is None:
                     continue
+                # Its own name, whatever the child called it: else a job would stay active for ever.
+                row[:2] = held.delivery[:2]
                 done.setdefault(held.delivery.node, []).append(row)
                 if row[8] is not None:
                     self._events.emit(_run_failed(held, row))

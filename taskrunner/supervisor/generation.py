@@ -204,27 +204,32 @@ class ForkedGeneration:
         except ConnectionError:
             data = b""
         if not data:
-            self._lost()
+            self._lost("died while it did")
             return
-        for frame in self._decoder.feed(data):
-            self._handle(frame)
+        try:
+            for frame in self._decoder.feed(data):
+                self._handle(frame)
+        except frames.FrameError as error:
+            # Something that was imported writes where it should not. No later word of this process
+            # could be believed, and its children die with it.
+            assert self._process is not None
+            self._process.kill()
+            self._lost(f"spoke nonsense on its line: {error}")
 
     def _handle(self, frame: list[Any]) -> None:
-        assert self._started is not None
         match frame:
-            case [Line.MANIFEST, found]:
-                tasks = {name: Policy.unpack(packed) for name, packed in found["tasks"].items()}
-                self._answer(Manifest(tasks, tuple(found["threads"])))
-            case [Line.REFUSED, message, user_traceback]:
+            case [Line.MANIFEST, dict() as found]:
+                self._answer(_manifest(found))
+            case [Line.REFUSED, str() as message, str() as user_traceback]:
                 self._answer(AppNotFound(message, user_traceback=user_traceback))
-            case [Line.FORKED, number, pid]:
+            case [Line.FORKED, int() as number, int() as pid] if pid > 1:
                 self._hears.child_forked(number, pid)
-            case [Line.FORK_FAILED, number, why]:
+            case [Line.FORK_FAILED, int() as number, str() as why]:
                 self._hears.fork_failed(number, why)
-            case [Line.EXITED, number, pid, code, memory]:
+            case [Line.EXITED, int() as number, int() as pid, int() as code, int() as memory]:
                 self._hears.child_exited(Exit(number, pid, code, memory))
             case _:
-                raise frames.FrameError(f"the fork server sent {frame[0]!r}")
+                raise frames.FrameError(f"a frame of kind {frame[0]} that makes no sense")
 
     def _answer(self, answer: Manifest | AppNotFound) -> None:
         assert self._started is not None
@@ -235,7 +240,7 @@ class ForkedGeneration:
         else:
             self._started.set_exception(answer)
 
-    def _lost(self) -> None:
+    def _lost(self, how: str) -> None:
         assert self._line is not None
         assert self._loop is not None
         assert self._started is not None
@@ -243,10 +248,18 @@ class ForkedGeneration:
         self._line.close()
         self._line = None
         if not self._started.done():
-            error = f"the process that imports {self._target.name} died while it did"
+            error = f"the process that imports {self._target.name} {how}"
             self._started.set_exception(StartError(error))
         elif not self._stopping:
             self._hears.fork_server_died()
+
+
+def _manifest(found: Mapping[str, Any]) -> Manifest:
+    try:
+        tasks = {name: Policy.unpack(packed) for name, packed in found["tasks"].items()}
+        return Manifest(tasks, tuple(found["threads"]))
+    except Exception as error:
+        raise frames.FrameError(f"not a manifest: {type(error).__name__}: {error}") from error
 
 
 class ThreadGeneration:

@@ -15,7 +15,7 @@ from taskrunner.events import Events, MessageUnreadable, UnknownTaskParked
 from taskrunner.message import ErrorInfo, Header, unpack
 from taskrunner.retry import Policy
 from taskrunner.supervisor import verdict
-from taskrunner.supervisor.child import Held
+from taskrunner.supervisor.child import MOST_IN_FRAME, Held
 
 PARKED_FOR_TASK = "task:"
 """What stands before a task's name in the key its jobs are parked under."""
@@ -46,6 +46,8 @@ class Intake:
     def examined(self, delivery: Delivery, now: float) -> Held | None:
         """The delivery as something to run; None where it has been settled instead."""
         try:
+            if len(delivery.wire) > MOST_IN_FRAME:
+                raise MessageError(f"a message of {len(delivery.wire)} bytes fits into no frame")
             header, _ = unpack(delivery.wire)
         except MessageError as error:
             self._unreadable(delivery, error)

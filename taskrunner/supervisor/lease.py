@@ -46,7 +46,8 @@ class LeaseService:
         self._outage = outage
         self._clock = clock
         self._hears = hears
-        self._notes: list[tuple[str, Note]] = []
+        self._notes: dict[tuple[str, int], Note] = {}
+        """the newest of each delivery, by its token"""
         self._condition = threading.Condition()
         self._stopping = False
         self._beaten_at = clock.monotonic()
@@ -69,7 +70,10 @@ class LeaseService:
     def note(self, node: str, note: Note) -> None:
         """Write this down soon. Any thread."""
         with self._condition:
-            self._notes.append((node, note))
+            before = self._notes.get((node, note.number))
+            if before is not None and note.progress is None:
+                note = note._replace(progress=before.progress)
+            self._notes[node, note.number] = note
             self._condition.notify_all()
 
     def _run(self) -> None:
@@ -94,9 +98,9 @@ class LeaseService:
 
     def _send_notes(self) -> None:
         with self._condition:
-            notes, self._notes = self._notes, []
+            notes, self._notes = self._notes, {}
         by_node: dict[str, list[Note]] = {}
-        for node, note in notes:
+        for (node, _), note in notes.items():
             by_node.setdefault(node, []).append(note)
         for node, some in by_node.items():
             try:

@@ -16,18 +16,26 @@ from taskrunner.clock import Clock
 from taskrunner.config import Config
 from taskrunner.errors import StartError
 from taskrunner.events import ChildReady, ChildStarted, Events
-from taskrunner.frames import Kind
+from taskrunner.frames import FrameError, Kind
 from taskrunner.supervisor import health
 from taskrunner.supervisor.burial import Burial, is_alive
 from taskrunner.supervisor.channel import Channel
 from taskrunner.supervisor.child import Child, Phase
 from taskrunner.supervisor.dispatch import Dispatcher
 from taskrunner.supervisor.generation import Exit, Generation
+from taskrunner.supervisor.shapes import checked
 from taskrunner.supervisor.timelimits import note
 from taskrunner.supervisor.upcalls import UpcallService
 from taskrunner.worker.main import ChildSettings
 from taskrunner.worker.startpage import StartPage
+from taskrunner.worker.upcall import FINISHED
 
+MOST_QUESTIONS = 100
+"""Of one child that are out at once."""
+MOST_UNREAD = 1024 * 1024
+"""Bytes that may wait for a child to read them when it asks something."""
+MOST_WAITS = 1_000_000
+"""Jobs whose end the tasks of one child wait for at once."""
 MOST_EXTRA = 8
 """Children started beyond `processes` while all wait for results."""
 EXTRA_IDLE_S = 2.0
@@ -122,8 +130,29 @@ class Pool:
 
     def _received(self, child: Child, frames: list[list[Any]]) -> None:
         child.heard_at = self._clock.monotonic()
-        for frame in frames:
-            self._hear(child, frame)
+        child.unheard.extend(frames)
+        self._hear_on(child)
+
+    def _hear_on(self, child: Child) -> None:
+        """Hear what has arrived. A child that asks faster than it can be answered, or does not
+        read its answers, has to wait with its next question and all that it says after that: both
+        would pile up in this process's memory."""
+        try:
+            while child.unheard and not self._asks_too_much(child, child.unheard[0]):
+                self._hear(child, checked(child.unheard.popleft()))
+        except FrameError as error:
+            child.unheard.clear()
+            child.channel.refuse(str(error))
+        if child.unheard:
+            child.channel.pause()
+        else:
+            child.channel.resume()
+
+    @staticmethod
+    def _asks_too_much(child: Child, frame: list[Any]) -> bool:
+        if frame[0] != Kind.CALL or not child.channel.is_open:
+            return False
+        return child.questions[False] >= MOST_QUESTIONS or child.channel.unsent > MOST_UNREAD
 
     def _hear(self, child: Child, frame: list[Any]) -> None:
         match frame:
@@ -140,17 +169,13 @@ class Pool:
                 self._dispatcher.taken(child, numbers)
                 self.changed.set()
             case [Kind.CALL, call, _, method, value]:
-                self._upcalls.asked(method, value, self._replier(child, call))
+                self._asked(child, call, method, value)
             case [Kind.PROGRESS, number, value]:
                 self._progress(child, number, value)
             case [Kind.BLOCKED, number, is_blocked]:
                 self._blocked(child, number, is_blocked)
-            case [Kind.READY, *_]:
+            case [Kind.READY]:
                 self._ready(child)
-            case [Kind.BEAT, *_]:
-                pass
-            case _:
-                child.channel.close(f"unknown frame {frame[0]!r}")
 
     def _ready(self, child: Child) -> None:
         if child.phase is Phase.STARTING:
@@ -159,9 +184,27 @@ class Pool:
             self._dispatcher.add(child)
             self.changed.set()
 
-    @staticmethod
-    def _replier(child: Child, call: int) -> Callable[[bool, Any], None]:
-        return lambda ok, value: child.channel.send(Kind.ANSWER, call, ok, value)
+    def _asked(self, child: Child, call: int, method: str, value: Any) -> None:
+        """A task's question."""
+        if not child.channel.is_open:
+            return
+        loop = asyncio.get_running_loop()
+        waits = method == FINISHED
+        child.questions[waits] += 1
+        if child.questions[True] > MOST_WAITS:
+            raise FrameError(f"more than {MOST_WAITS} jobs that its tasks wait for at once")
+
+        def reply(ok: bool, answer: Any) -> None:
+            child.channel.send(Kind.ANSWER, call, ok, answer)
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(self._answered, child, waits)
+
+        self._upcalls.asked(method, value, reply)
+
+    def _answered(self, child: Child, waits: bool) -> None:
+        child.questions[waits] -= 1
+        if child.unheard:
+            self._hear_on(child)
 
     def _progress(self, child: Child, number: int, value: bytes) -> None:
         held = child.held.get(number)
@@ -198,7 +241,11 @@ class Pool:
 
     def relieve(self) -> None:
         """One look at the extra children: let them go when they have been idle for a while, start
-        one where all wait (it may have been on its way out when the last of them began to)."""
+        one where all wait (it may have been on its way out when the last of them began to). And one
+        at those that were not heard, because they did not read their answers."""
+        for child in self.children:
+            if child.unheard:
+                self._hear_on(child)
         if self._all_wait():
             self._start_extra()
         now = self._clock.monotonic()
