@@ -23,6 +23,7 @@
     ├── ConfigError                  (also ValueError) settings, all mistakes at once
     ├── AppNotFound                  `module:attribute` does not lead to an App
     ├── StartError                   the supervisor could not start its children
+    ├── NodeFailed                   a part of the supervisor failed again and again
     ├── MessageError                 bytes that are not a message this version can read
     └── IllegalTransition            a state change that the table in `states` forbids
 
@@ -184,6 +185,10 @@ class AppNotFound(TaskrunnerError):
 
 class StartError(TaskrunnerError):
     """The supervisor could not start."""
+
+
+class NodeFailed(TaskrunnerError):
+    """A part of the supervisor failed again and again, so it stopped, in good order."""
 
 
 class MessageError(TaskrunnerError):

@@ -95,6 +95,16 @@ class OutcomeFenced(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class OutcomeDropped(Event):
+    """The store takes neither what a delivery came to nor that its job failed: there must be
+    something wrong with the job's record."""
+
+    job_id: str
+    queue: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class UnknownTaskParked(Event):
     """A job waits for a node that knows its task."""
 
@@ -119,6 +129,15 @@ class BrokerLost(Event):
 @dataclass(frozen=True, slots=True)
 class BrokerBack(Event):
     away_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFailed(Event):
+    """A pass of a supervisor's thread raised what nobody expected; the thread goes on."""
+
+    service: str
+    error: str
+    traceback: str
 
 
 @dataclass(frozen=True, slots=True)

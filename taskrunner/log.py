@@ -235,6 +235,10 @@ _LINES: Final[Mapping[type[Event], tuple[_Level, Callable[[Any], str]]]] = {
         logging.WARNING,
         lambda _: "an outcome was refused: the job belongs to another delivery by now",
     ),
+    events.OutcomeDropped: (
+        logging.ERROR,
+        lambda e: f"an outcome was dropped, because the store cannot take it: {e.error}",
+    ),
     events.UnknownTaskParked: (
         logging.WARNING,
         lambda e: f"this node knows no task {e.task!r}: its jobs wait for one that does",
@@ -248,6 +252,10 @@ _LINES: Final[Mapping[type[Event], tuple[_Level, Callable[[Any], str]]]] = {
         lambda e: f"the broker {e.url} is away, trying again until it is back: {e.error}",
     ),
     events.BrokerBack: (logging.INFO, lambda e: f"the broker is back after {e.away_s:.1f} s"),
+    events.ServiceFailed: (
+        logging.ERROR,
+        lambda e: f"the {e.service} thread failed and goes on: {e.error}\n{e.traceback.rstrip()}",
+    ),
     events.ThreadsAtImport: (
         logging.WARNING,
         lambda e: (

@@ -28,6 +28,7 @@ class Exit(IntEnum):
     NOT_FOUND = 5, "there is no record of that job"
     START = 6, "the supervisor could not start its processes"
     REFUSED = 7, "an unfinished job has that id; `cancel`: the job was finished"
+    NODE_FAILED = 8, "`run`: a part of the supervisor failed again and again; see its log"
     INTERNAL = 70, "a mistake in taskrunner itself: please report the traceback"
     TIMEOUT = 124, "`enqueue --wait`: not finished within `--wait-timeout`"
     INTERRUPTED = 130, "Ctrl-C"
@@ -45,6 +46,7 @@ _OF_ERRORS: Final[Mapping[type[errors.TaskrunnerError], Exit]] = {
     errors.DeclarationError: Exit.CONFIG,
     errors.AppNotFound: Exit.CONFIG,
     errors.StartError: Exit.START,
+    errors.NodeFailed: Exit.NODE_FAILED,
     errors.OptionError: Exit.USAGE,
     errors.ArgumentError: Exit.USAGE,
     errors.PayloadTooLarge: Exit.USAGE,

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from taskrunner.brokers.base import Broker, NodeInfo
 from taskrunner.clock import Clock
 from taskrunner.errors import BrokerUnavailable
 from taskrunner.events import Events, JobsReturned
 from taskrunner.scheduler.heap import DueHeap
+from taskrunner.service import Mishaps, ServiceThread, apart
 
 LOOK_S = 2.5
 """How often the store is asked what falls due; the horizon of the heap is twice that."""
@@ -26,6 +27,8 @@ PROMOTE_LIMIT = 500
 REAP_LIMIT = 500
 SWEEP_LIMIT = 500
 SWEEPS_IN_A_ROW = 20
+T = TypeVar("T")
+
 SOON_S = 1.0
 """When a chore that found something to do is done again."""
 
@@ -52,6 +55,7 @@ class SchedulerService:
         chores: Sequence[Callable[[], bool]],
         clock: Clock,
         events: Events,
+        mishaps: Mishaps,
     ) -> None:
         self._broker = broker
         self._member = member
@@ -65,22 +69,23 @@ class SchedulerService:
         self._next_look = clock.monotonic()
         self._next_house = clock.monotonic()
         self._condition = threading.Condition()
-        self._stopping = False
         self._hurried = False
         self._passes = 0
-        self._thread: threading.Thread | None = None
+        self._mishaps = mishaps
+        self.thread = ServiceThread("scheduler", self._pass, mishaps)
 
     def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="taskrunner scheduler", daemon=True)
-        self._thread.start()
+        self.thread.start()
 
     def stop(self) -> None:
+        self.thread.stopping.set()
         with self._condition:
-            self._stopping = True
             self._condition.notify_all()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self.thread.join()
+
+    @property
+    def _stopping(self) -> bool:
+        return self.thread.stopping.is_set()
 
     def poke(self, queue: str) -> None:
         """Something in this queue may fall due sooner than is known. Any thread."""
@@ -96,14 +101,13 @@ class SchedulerService:
             self._hurried = True
             self._condition.notify_all()
 
-    def _run(self) -> None:
-        while not self._stopping:
-            try:
-                self.run_once()
-            except BrokerUnavailable as error:
-                self._failed(error)
-                self._next_look = self._clock.monotonic() + 1.0
-            self._sleep()
+    def _pass(self) -> None:
+        try:
+            self.run_once()
+        except BrokerUnavailable as error:
+            self._failed(error)
+            self._next_look = self._clock.monotonic() + 1.0
+        self._sleep()
 
     def _sleep(self) -> None:
         times = [self._next_look, self._next_house]
@@ -131,36 +135,54 @@ class SchedulerService:
 
     def _look(self, queues: list[str]) -> None:
         asked = self._clock.monotonic()
-        for due in self._broker.due(queues, 2 * LOOK_S, 1):
-            self._heap.add(due.queue, asked + due.wait)
+        for part in self._apart(queues, lambda some: self._broker.due(some, 2 * LOOK_S, 1)):
+            for due in part:
+                self._heap.add(due.queue, asked + due.wait)
 
     def _promote(self) -> None:
         queues = self._heap.pop_due(self._clock.monotonic())
         if not queues:
             return
-        self._broker.promote(queues, PROMOTE_LIMIT)
+        self._apart(queues, lambda some: self._broker.promote(some, PROMOTE_LIMIT))
         self._look(queues)
 
     def _keep_house(self, queues: list[str]) -> None:
         """Lost nodes at every pass; the rest at every third, since an idle node should be idle."""
         self._passes += 1
         thorough = self._passes % THOROUGH == 1
-        # Counted, not tested by any(): every chore is done.
-        if thorough and sum(chore() for chore in self._chores):
+        if thorough and self._do_chores():
             self._next_house = self._clock.monotonic() + SOON_S
             self._passes = 0
         self._reap(queues)
         if not thorough:
             return
         for _ in range(SWEEPS_IN_A_ROW):
-            if self._stopping or not self._broker.sweep(queues, SWEEP_LIMIT):
+            if self._stopping or not any(
+                self._apart(queues, lambda some: self._broker.sweep(some, SWEEP_LIMIT))
+            ):
                 break
+
+    def _do_chores(self) -> bool:
+        """All of them, whatever one comes to; whether there was something to do."""
+        found = False
+        for chore in self._chores:
+            try:
+                found |= chore()
+            except BrokerUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001  the house is to be kept all the same
+                self._mishaps.noticed(self.thread.name, error)
+        return found
 
     def _reap(self, queues: list[str]) -> None:
         mine = self._member.id
         others = [node for node in self._broker.nodes() if node.id != mine]
         dead = self._proven_dead(others)
-        count = self._broker.reap(queues, REAP_LIMIT, dead)
+        count = sum(self._apart(queues, lambda some: self._broker.reap(some, REAP_LIMIT, dead)))
         if count:
             self._events.emit(JobsReturned(count=count, why="their node is gone"))
             self._next_house = self._clock.monotonic()
+
+    def _apart(self, queues: Sequence[str], do: Callable[[Sequence[str]], T]) -> list[T]:
+        """One round trip; more only where a queue is bad, so that it stops no other."""
+        return apart(queues, do, lambda error: self._mishaps.noticed(self.thread.name, error))

@@ -139,7 +139,11 @@ class Dispatcher:
         now = self._clock.monotonic()
         with self._lock:
             for delivery in deliveries:
-                held = self._intake.examined(delivery, now)
+                try:
+                    held = self._intake.examined(delivery, now)
+                except Exception as error:  # noqa: BLE001  whatever it is, it stops no other job
+                    self._intake.refuse(delivery, error)
+                    continue
                 if held is not None:
                     self._line(held).append(held)
             if self._giving_back:

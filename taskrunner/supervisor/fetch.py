@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Protocol
 
-from taskrunner.brokers.base import Bell, BellKind, Broker, Mailbox, Take
+from taskrunner.brokers.base import Bell, BellKind, Broker, Delivery, Fetched, Mailbox, Take
 from taskrunner.clock import Clock
 from taskrunner.errors import BrokerUnavailable, NodeLost
+from taskrunner.service import Mishaps, ServiceThread, apart
 from taskrunner.supervisor.dispatch import Dispatcher
 from taskrunner.supervisor.membership import Membership
 from taskrunner.supervisor.outage import Outage, Persistent
-from taskrunner.supervisor.plan import Planner
 
 FULL_S = 30.0
 """How long to wait when there is no room; whoever makes room wakes the thread."""
+LISTEN_S = 1.0
+"""How long bells may go unheard while there is always room and always work."""
 
 
 class HearsBells(Protocol):
@@ -36,45 +38,43 @@ class FetchService:
         *,
         broker: Broker,
         membership: Membership,
-        planner: Planner,
         dispatcher: Dispatcher,
         outage: Outage,
         clock: Clock,
         idle_look_s: float,
         hears: HearsBells,
+        mishaps: Mishaps,
     ) -> None:
         self._broker = broker
         self._membership = membership
-        self._planner = planner
+        self._planner = membership.planner
         self._dispatcher = dispatcher
         self._outage = outage
         self._clock = clock
         self._idle_look_s = idle_look_s
         self._hears = hears
-        self._stopping = threading.Event()
+        self._mishaps = mishaps
+        self.thread = ServiceThread("fetch", self.run_once, mishaps)
+        self._stopping = self.thread.stopping
         self._persistent = Persistent(outage, self._stopping)
         self._mailbox: Mailbox | None = None
         self._mailbox_of = ""
         self._waiting = False
         self._unanswered: list[Take] = []
         self._first = 1
-        self._looked_at = clock.monotonic()
-        self._thread: threading.Thread | None = None
+        self._looked_at = self._listened_at = clock.monotonic()
 
     def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="taskrunner fetch", daemon=True)
-        self._thread.start()
+        self.thread.start()
 
     def stop(self) -> None:
         self._stopping.set()
-        if self._mailbox is not None:
-            self._mailbox.wake()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        if self._mailbox is not None:
-            self._mailbox.close()
-            self._mailbox = None
+        if (mailbox := self._mailbox) is not None:
+            mailbox.wake()
+        self.thread.join()
+        mailbox, self._mailbox = self._mailbox, None
+        if mailbox is not None:
+            mailbox.close()
 
     @property
     def next_number(self) -> int:
@@ -83,21 +83,21 @@ class FetchService:
 
     def wake(self) -> None:
         """There is room again. Costs nothing unless the thread waits."""
-        if self._waiting and self._mailbox is not None:
+        if self._waiting and (mailbox := self._mailbox) is not None:
             self._waiting = False
-            self._mailbox.wake()
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self.run_once()
+            mailbox.wake()
 
     def run_once(self) -> None:
         """One fetch, or one wait."""
         self._open_mailbox()
+        if self._stopping.is_set():
+            return  # `stop` may have come before there was a mailbox to wake
         now = self._clock.monotonic()
         if now - self._looked_at >= self._idle_look_s:
             self._looked_at = now
             self._planner.believe()
+        if now - self._listened_at >= LISTEN_S:
+            self._listen(0.0)
         plan = self._plan()
         if not plan:
             self._waiting = True
@@ -107,7 +107,9 @@ class FetchService:
             self._waiting = False
             self._fetch(plan)
         else:
-            self._wait()
+            hungry = not self._planner.hopeful
+            left = max(0.0, self._looked_at + self._idle_look_s - self._clock.monotonic())
+            self._listen(left if hungry else min(FULL_S, left))
 
     def _plan(self) -> list[Take]:
         if self._unanswered:
@@ -120,7 +122,7 @@ class FetchService:
         self._unanswered = plan
         node = self._membership.id
         try:
-            fetched = self._persistent.call(lambda: self._broker.fetch(node, plan, self._first))
+            fetched = self._persistent.call(lambda: self._ask(node, plan))
         except NodeLost:
             self._unanswered = []
             self._hears.node_lost(node)
@@ -132,14 +134,33 @@ class FetchService:
         self._first += sum(take.limit for take in plan)
         self._planner.learn(plan, fetched)
         if fetched.deliveries:
-            self._dispatcher.accept(fetched.deliveries)
+            self._accept(fetched.deliveries)
 
-    def _wait(self) -> None:
-        assert self._mailbox is not None
-        hungry = not self._planner.hopeful
-        left = self._looked_at + self._idle_look_s - self._clock.monotonic()
+    def _accept(self, deliveries: Sequence[Delivery]) -> None:
         try:
-            bells = self._mailbox.wait(max(0.0, left) if hungry else min(FULL_S, max(0.0, left)))
+            self._dispatcher.accept(deliveries)
+        except BaseException:
+            # What is not in our hands by now is nobody's: the next reconciling gives it back.
+            self._outage.returned.set()
+            raise
+
+    def _ask(self, node: str, plan: list[Take]) -> Fetched:
+        """One round trip; more only where a queue cannot be asked, so that the others can."""
+        firsts = accumulate((take.limit for take in plan), initial=self._first)
+        parts = apart(
+            list(zip(firsts, plan, strict=False)),
+            lambda some: self._broker.fetch(node, [take for _, take in some], some[0][0]),
+            lambda error: self._mishaps.noticed(self.thread.name, error),
+        )
+        if len(parts) == 1:
+            return parts[0]
+        left = {queue: count for part in parts for queue, count in part.left.items()}
+        return Fetched([delivery for part in parts for delivery in part.deliveries], left)
+
+    def _listen(self, timeout: float) -> None:
+        assert self._mailbox is not None
+        try:
+            bells = self._mailbox.wait(timeout)
         except BrokerUnavailable as error:
             self._outage.failed(error)
             self._stopping.wait(0.1)
@@ -147,6 +168,7 @@ class FetchService:
             return
         finally:
             self._waiting = False
+            self._listened_at = self._clock.monotonic()
         self._answer(bells)
 
     def _answer(self, bells: Sequence[Bell]) -> None:

@@ -64,6 +64,10 @@ class Intake:
             return None
         return Held(delivery, header.task, policy, now, policy.timeout)
 
+    def refuse(self, delivery: Delivery, error: Exception) -> None:
+        """Fail a delivery that cannot even be looked at."""
+        self._unreadable(delivery, MessageError(f"{type(error).__name__}: {error}"))
+
     def _weigh(self, delivery: Delivery) -> None:
         size = len(delivery.wire)
         mean = self._sizes.get(delivery.queue, float(size))

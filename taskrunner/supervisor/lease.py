@@ -13,6 +13,7 @@ from typing import Protocol
 from taskrunner.brokers.base import Broker, JobKey, Note
 from taskrunner.clock import Clock
 from taskrunner.errors import BrokerUnavailable, NodeLost
+from taskrunner.service import Mishaps, ServiceThread
 from taskrunner.supervisor.membership import Membership
 from taskrunner.supervisor.outage import Outage
 
@@ -40,6 +41,7 @@ class LeaseService:
         outage: Outage,
         clock: Clock,
         hears: HearsLease,
+        mishaps: Mishaps,
     ) -> None:
         self._broker = broker
         self._membership = membership
@@ -49,23 +51,20 @@ class LeaseService:
         self._notes: dict[tuple[str, int], Note] = {}
         """the newest of each delivery, by its token"""
         self._condition = threading.Condition()
-        self._stopping = False
+        self._mishaps = mishaps
+        self.thread = ServiceThread("lease", self._pass, mishaps)
         self._beaten_at = clock.monotonic()
         self._next_beat = clock.monotonic()
         self._is_out = False
-        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="taskrunner lease", daemon=True)
-        self._thread.start()
+        self.thread.start()
 
     def stop(self) -> None:
+        self.thread.stopping.set()
         with self._condition:
-            self._stopping = True
             self._condition.notify_all()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self.thread.join()
 
     def note(self, node: str, note: Note) -> None:
         """Write this down soon. Any thread."""
@@ -76,19 +75,27 @@ class LeaseService:
             self._notes[node, note.number] = note
             self._condition.notify_all()
 
-    def _run(self) -> None:
-        while not self._stopping:
-            self.run_once()
-            with self._condition:
-                wait = self._next_beat - self._clock.monotonic()
-                self._condition.wait_for(lambda: self._stopping or self._notes, max(0.0, wait))
+    def _pass(self) -> None:
+        self.run_once()
+        stopping = self.thread.stopping
+        with self._condition:
+            wait = self._next_beat - self._clock.monotonic()
+            self._condition.wait_for(lambda: stopping.is_set() or self._notes, max(0.0, wait))
 
     def run_once(self) -> None:
         """Send the notes there are, and a beat if it is time."""
         now = self._clock.monotonic()
-        self._send_notes()
-        if now >= self._next_beat:
-            self._beat(now)
+        try:
+            self._send_notes()
+        except Exception as error:  # noqa: BLE001  whatever is wrong with them, the beat must go out
+            self._mishaps.noticed(self.thread.name, error)
+        try:
+            if now >= self._next_beat:
+                self._beat(now)
+        finally:
+            self._look_at_lease()
+
+    def _look_at_lease(self) -> None:
         if (
             not self._is_out
             and self._clock.monotonic() - self._beaten_at > self._membership.info.lease

@@ -38,6 +38,10 @@ class Membership:
     def id(self) -> str:
         return self._info.id
 
+    @property
+    def planner(self) -> Planner:
+        return self._planner
+
     def queues(self) -> list[str]:
         return self._planner.queues
 

@@ -27,7 +27,8 @@ class Outage:
         self._lock = threading.Lock()
         self._since: float | None = None
         self.returned = threading.Event()
-        """set each time the broker came back; whoever reconciles clears it"""
+        """set each time the broker came back, and where else the store may believe something to be
+        here that is not; whoever reconciles clears it"""
 
     @property
     def is_on(self) -> bool:

@@ -14,9 +14,10 @@ from taskrunner.backends.base import ResultBackend
 from taskrunner.brokers.base import Broker
 from taskrunner.clock import Clock
 from taskrunner.config import Config
-from taskrunner.errors import StartError
+from taskrunner.errors import NodeFailed, StartError
 from taskrunner.events import Events
 from taskrunner.scheduler.scheduler import SchedulerService
+from taskrunner.service import Mishaps
 from taskrunner.supervisor import identity
 from taskrunner.supervisor.chores import Chores
 from taskrunner.supervisor.control import Control, Does
@@ -39,7 +40,9 @@ class Node(HearsBells, HearsLease, Does, Protocol):
         """Have something done on the main thread. Any thread."""
         ...
 
-    def give_up(self, error: StartError) -> None: ...
+    def give_up(self, error: StartError | NodeFailed) -> None:
+        """End, in good order, with this error. Any thread."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Parts:
     def __init__(self, around: Surroundings, *, node: Node, embedded: bool) -> None:
         self._around = around
         config, clock, events = around.config, around.clock, around.events
+        self.mishaps = Mishaps(clock=clock, events=events, gave_up=node.give_up)
         self.outage = Outage(url=config.broker, clock=clock, events=events)
         self._planner = Planner(config.queues or (), strict=config.strict)
         self.membership = Membership(
@@ -71,6 +75,7 @@ class Parts:
             events=events,
             limit=config.outcomes_limit,
             room_opened=self._room_opened,
+            mishaps=self.mishaps,
         )
         self.dispatcher = Dispatcher(
             config=config,
@@ -90,12 +95,12 @@ class Parts:
         self.fetch = FetchService(
             broker=broker,
             membership=self.membership,
-            planner=self._planner,
             dispatcher=self.dispatcher,
             outage=self.outage,
             clock=clock,
             idle_look_s=self._around.config.idle_look_s,
             hears=node,
+            mishaps=self.mishaps,
         )
         self.lease = LeaseService(
             broker=broker,
@@ -103,6 +108,7 @@ class Parts:
             outage=self.outage,
             clock=clock,
             hears=node,
+            mishaps=self.mishaps,
         )
         self.chores = self._make_chores()
         self.scheduler = SchedulerService(
@@ -113,8 +119,9 @@ class Parts:
             chores=self.chores.all(),
             clock=clock,
             events=self._around.events,
+            mishaps=self.mishaps,
         )
-        self.upcalls = UpcallService(broker=broker)
+        self.upcalls = UpcallService(broker=broker, mishaps=self.mishaps)
         self.control = self._make_control(node)
 
     def _make_chores(self) -> Chores:

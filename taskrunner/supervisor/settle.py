@@ -9,11 +9,17 @@ from typing import Any
 
 from taskrunner.backends.base import ResultBackend, ResultKey, StoredResult
 from taskrunner.brokers.base import Broker, Outcome, OutcomeKind
-from taskrunner.events import Events, OutcomeFenced
+from taskrunner.events import Events, OutcomeDropped, OutcomeFenced
+from taskrunner.message import ErrorInfo
+from taskrunner.service import Mishaps, ServiceThread
 from taskrunner.supervisor.outage import Outage, Persistent
 
 MOST_AT_ONCE = 2000
 SLICE_S = 0.5
+TRIES = 3
+"""Times that an outcome is tried alone before only its job's failure is."""
+DROPS = 3
+"""Outcomes dropped with none settled in between, after which it is not they that are bad."""
 
 
 class SettleService:
@@ -28,6 +34,7 @@ class SettleService:
         events: Events,
         limit: int,
         room_opened: Callable[[], None],
+        mishaps: Mishaps,
     ) -> None:
         self._broker = broker
         self._backend = backend
@@ -37,22 +44,22 @@ class SettleService:
         self._waiting: deque[tuple[str, Sequence[Any]]] = deque()
         self._busy: list[tuple[str, Sequence[Any]]] = []
         self._condition = threading.Condition()
-        self._stopping = threading.Event()
+        self._most = MOST_AT_ONCE
+        self._tries = 0
+        self._dropped = 0
+        self.thread = ServiceThread("settle", self.run_once, mishaps)
+        self._stopping = self.thread.stopping
         self._persistent = Persistent(outage, self._stopping)
-        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="taskrunner settle", daemon=True)
-        self._thread.start()
+        self.thread.start()
 
     def stop(self) -> None:
         """Stop at once; what was not settled is `pending`. Call `flush` first."""
         self._stopping.set()
         with self._condition:
             self._condition.notify_all()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self.thread.join()
 
     def put(self, node: str, outcomes: list[Sequence[Any]]) -> None:
         """Take outcomes of deliveries to this node. Any thread; never blocks on the broker."""
@@ -78,12 +85,12 @@ class SettleService:
         """So many outcomes wait for the broker that nothing new may start."""
         return self.pending >= self._limit
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self.run_once()
-
     def run_once(self) -> None:
-        """Wait for outcomes, settle what is there."""
+        """Wait for outcomes, settle what is there.
+
+        Where that fails unexpectedly nothing is lost: fewer are tried next time, in the end one
+        alone. So what is wrong with one outcome, or with its job's record, stops no other.
+        """
         with self._condition:
             if not self._waiting and not self._condition.wait_for(
                 lambda: self._waiting or self._stopping.is_set(), SLICE_S
@@ -93,26 +100,55 @@ class SettleService:
         if not batch:
             return
         was_full = self.is_full()
-        for node, outcomes in batch.items():
-            if not self._settle(node, outcomes):
-                self._put_back(node, outcomes)
-        with self._condition:
-            self._busy = []
-            self._condition.notify_all()
+        left = dict(batch)
+        try:
+            for node, outcomes in batch.items():
+                if self._settle(node, outcomes):
+                    del left[node]
+            self._went_well()
+        except Exception as error:
+            left = self._after_failure(left, error)
+            if left:
+                raise
+        finally:
+            self._put_back(left)
         if was_full:
             self._room_opened()
 
     def _take(self) -> dict[str, list[Outcome]]:
-        count = min(len(self._waiting), MOST_AT_ONCE)
+        count = min(len(self._waiting), self._most)
         self._busy = [self._waiting.popleft() for _ in range(count)]
         batch: dict[str, list[Outcome]] = {}
         for node, row in self._busy:
             batch.setdefault(node, []).append(Outcome._make(row))
         return batch
 
-    def _put_back(self, node: str, outcomes: list[Outcome]) -> None:
+    def _put_back(self, left: dict[str, list[Outcome]]) -> None:
         with self._condition:
-            self._waiting.extendleft((node, outcome) for outcome in reversed(outcomes))
+            self._busy = []
+            for node, outcomes in left.items():
+                self._waiting.extendleft((node, outcome) for outcome in reversed(outcomes))
+            self._condition.notify_all()
+
+    def _went_well(self) -> None:
+        self._most = min(MOST_AT_ONCE, 2 * self._most)
+        self._tries = self._dropped = 0
+
+    def _after_failure(
+        self, left: dict[str, list[Outcome]], error: Exception
+    ) -> dict[str, list[Outcome]]:
+        """What to try again, in the place of what could not be settled."""
+        count = sum(map(len, left.values()))
+        self._most = max(1, count // 32)
+        if count > 1:
+            return left
+        ((node, (outcome,)),) = left.items()
+        self._tries += 1
+        if self._tries <= TRIES or self._dropped >= DROPS:
+            return {node: [_failed(outcome, error) if self._tries == TRIES else outcome]}
+        self._events.emit(OutcomeDropped(job_id=outcome.id, queue=outcome.queue, error=str(error)))
+        self._tries, self._dropped = 0, self._dropped + 1
+        return {}
 
     def _settle(self, node: str, outcomes: list[Outcome]) -> bool:
         if self._backend is not None:
@@ -142,3 +178,17 @@ class SettleService:
 
 def _true(_nothing: None) -> bool:
     return True
+
+
+def _failed(outcome: Outcome, error: Exception) -> Outcome:
+    """For a job whose own outcome cannot be settled: the little that may be."""
+    info = ErrorInfo("unsettled", f"its outcome could not be settled: {error}")
+    return Outcome(
+        outcome.queue,
+        outcome.id,
+        outcome.number,
+        OutcomeKind.FAILED,
+        started=outcome.started,
+        error=info.pack(),
+        reason="unsettled",
+    )

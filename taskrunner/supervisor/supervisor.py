@@ -21,7 +21,7 @@ from taskrunner.backends.base import ResultBackend
 from taskrunner.brokers.base import Bell, BellKind, Broker, JobKey
 from taskrunner.clock import SYSTEM_CLOCK, Clock
 from taskrunner.config import Config
-from taskrunner.errors import BrokerUnavailable, StartError
+from taskrunner.errors import BrokerUnavailable, NodeFailed, StartError
 from taskrunner.events import (
     Dump,
     Events,
@@ -44,6 +44,8 @@ BUSY_LOOK_S = 0.02
 IDLE_LOOK_S = 0.1
 CHILD_EXIT_S = 5.0
 FLUSH_S = 10.0
+MAIN = "main"
+"""What the loop's thread is called where something in it fails."""
 
 MakeGeneration = Callable[[Hears], Generation]
 
@@ -68,14 +70,18 @@ class Supervisor:
         self._events = events
         self._stop_asked = asyncio.Event()
         self._hurried = asyncio.Event()
-        self._failure: StartError | None = None
+        self._failure: StartError | NodeFailed | None = None
         self._generation: Generation | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         parts = Parts(
             Surroundings(broker, backend, config, clock, events), node=self, embedded=embedded
         )
-        self._outage, self._membership = parts.outage, parts.membership
+        self._mishaps, self._outage, self._membership = (
+            parts.mishaps,
+            parts.outage,
+            parts.membership,
+        )
         self._settle, self._fetch, self._lease = parts.settle, parts.fetch, parts.lease
         self._scheduler, self._chores, self._upcalls = parts.scheduler, parts.chores, parts.upcalls
         self._dispatcher, self._pool, self._limits = parts.dispatcher, parts.pool, parts.limits
@@ -84,7 +90,9 @@ class Supervisor:
     # -- the story
 
     async def run(self, started: Callable[[], None] = lambda: None) -> None:
-        """Start, work until a stop is asked for, stop. Raises what kept it from starting."""
+        """Start, work until a stop is asked for, stop. Raises what kept it from starting, or what
+        kept failing."""
+        self._loop.set_exception_handler(self._callback_failed)
         try:
             if await unless(self._stop_asked, self._start()):
                 if crashpoints.ARMED:
@@ -143,7 +151,8 @@ class Supervisor:
         if crashpoints.ARMED:
             crashpoints.reach("supervisor.childless")
         # The lease and the settle outlive the children: what they did must still be told.
-        await asyncio.to_thread(self._settle.flush, 0.0 if self._outage.is_on else FLUSH_S)
+        hopeless = self._outage.is_on or self._settle.thread.name in self._mishaps.failing
+        await asyncio.to_thread(self._settle.flush, 0.0 if hopeless else FLUSH_S)
         unsettled = self._settle.pending
         for service in (self._scheduler, self._settle, self._lease, self._upcalls):
             await asyncio.to_thread(service.stop)
@@ -226,9 +235,14 @@ class Supervisor:
         self._dispatcher.knows(generation.manifest.tasks)
         self._pool.fill(generation, self._membership.id)
 
-    def give_up(self, error: StartError) -> None:
-        self._failure = self._failure or error
-        self._ask_stop(False)
+    def give_up(self, error: StartError | NodeFailed) -> None:
+        """End, in good order, with this error. Any thread."""
+        self.on_loop(self._fail, error)
+
+    def _fail(self, error: StartError | NodeFailed) -> None:
+        if self._failure is None:
+            self._failure = error
+            self._ask_stop(False)
 
     # -- told by threads (`Node`)
 
@@ -273,12 +287,26 @@ class Supervisor:
         """Some dozens of times a second while there is work, else seldom."""
         if self._stop_asked.is_set() and not self._pool.children:
             return
+        try:
+            again = self._look_once()
+            self._mishaps.went_well(MAIN)
+        except Exception as error:  # noqa: BLE001  else no time limit would hold from here on
+            again = self._mishaps.failed(MAIN, error)
+        self._loop.call_later(again, self._look)
+
+    def _look_once(self) -> float:
+        """Seconds to the next look."""
         busy = self._dispatcher.count > 0
         if busy:
             self._dispatcher.rebalance()
             self._limits.check(self._pool.children)
         self._pool.relieve()
-        self._loop.call_later(BUSY_LOOK_S if busy else IDLE_LOOK_S, self._look)
+        return BUSY_LOOK_S if busy else IDLE_LOOK_S
+
+    def _callback_failed(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Something that the loop called raised: a mistake of ours that nobody else would see."""
+        error = context.get("exception") or RuntimeError(context.get("message", "unknown"))
+        self._mishaps.noticed(MAIN, error)
 
     def on_loop(self, do: Callable[..., None], *values: Any) -> None:
         self._loop.call_soon_threadsafe(do, *values)

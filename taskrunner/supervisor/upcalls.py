@@ -16,6 +16,7 @@ from typing import Any
 
 from taskrunner.brokers.base import BellKind, Broker, JobKey, Mailbox
 from taskrunner.errors import TaskrunnerError
+from taskrunner.service import Mishaps, ServiceThread
 from taskrunner.worker.upcall import FINISHED, answer, pack_error
 
 THREADS = 4
@@ -27,26 +28,24 @@ Reply = Callable[[bool, Any], None]
 class UpcallService:
     """Threads that start with the first call."""
 
-    def __init__(self, *, broker: Broker) -> None:
+    def __init__(self, *, broker: Broker, mishaps: Mishaps) -> None:
         self._broker = broker
         self._name = f"upcalls-{os.urandom(6).hex()}"
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="taskrunner upcall")
         self._lock = threading.Lock()
         self._waiting: dict[JobKey, list[Reply]] = {}
         self._mailbox: Mailbox | None = None
-        self._stopping = False
-        self._thread: threading.Thread | None = None
+        self._thread = ServiceThread("upcalls", self.run_once, mishaps)
 
     def asked(self, method: str, value: Any, reply: Reply) -> None:
         """A child's call; `reply` may be called from any thread. Does not block."""
         self._pool.submit(self._serve, method, value, reply)
 
     def stop(self) -> None:
-        self._stopping = True
+        self._thread.stopping.set()
         if self._mailbox is not None:
             self._mailbox.wake()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.join()
         if self._mailbox is not None:
             self._mailbox.close()
         self._pool.shutdown(cancel_futures=True)
@@ -66,23 +65,20 @@ class UpcallService:
         with self._lock:
             if self._mailbox is None:
                 self._mailbox = self._broker.open_mailbox(self._name)
-                self._thread = threading.Thread(
-                    target=self._listen, name="taskrunner upcall waits", daemon=True
-                )
                 self._thread.start()
             self._waiting.setdefault(key, []).append(reply)
         if self._broker.watch(self._name, [key])[0]:
             self._end(key)
 
-    def _listen(self) -> None:
+    def run_once(self) -> None:
+        """Wait for bells; without any, look for what they might have said."""
         assert self._mailbox is not None
-        while not self._stopping:
-            bells = self._mailbox.wait(LOOK_AGAIN_S)
-            for bell in bells:
-                if bell.kind is BellKind.FINISHED:
-                    self._end(JobKey(bell.queue, bell.id))
-            if not bells:
-                self._look_again()
+        bells = self._mailbox.wait(LOOK_AGAIN_S)
+        for bell in bells:
+            if bell.kind is BellKind.FINISHED:
+                self._end(JobKey(bell.queue, bell.id))
+        if not bells:
+            self._look_again()
 
     def _look_again(self) -> None:
         with self._lock:
