@@ -18,6 +18,7 @@ from taskrunner.events import Events
 from taskrunner.frames import Kind
 from taskrunner.message import Header, Message
 from taskrunner.retry import Policy
+from taskrunner.service import Mishaps
 from taskrunner.supervisor.dispatch import Dispatcher
 from taskrunner.supervisor.generation import Exit, Manifest
 from taskrunner.supervisor.pool import Pool
@@ -73,7 +74,8 @@ class OnePool:
         settings = Config(processes=1, **config)
         common: dict[str, Any] = {"config": settings, "clock": SYSTEM_CLOCK, "events": Events()}
         self.broker = MemoryBroker()
-        self.upcalls = UpcallService(broker=self.broker)
+        mishaps = Mishaps(clock=SYSTEM_CLOCK, events=common["events"], gave_up=self.gave_up.append)
+        self.upcalls = UpcallService(broker=self.broker, mishaps=mishaps)
         self.dispatcher = Dispatcher(**common, settle=self._settle, room_opened=lambda: None)
         self.dispatcher.knows(self.manifest.tasks)
         self.pool = Pool(
