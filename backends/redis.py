@@ -14,9 +14,9 @@ from redis.exceptions import ResponseError
 from taskrunner.backends.base import ResultBackend, ResultKey, StoredResult
 from taskrunner.brokers.redis.address import SCHEMES, Address
 from taskrunner.brokers.redis.batches import WINDOW
-from taskrunner.brokers.redis.connection import OneServer
 from taskrunner.brokers.redis.failures import translate
 from taskrunner.brokers.redis.keys import Keys
+from taskrunner.brokers.redis.network import connections
 
 _MOST = 1000
 """Commands of one round trip."""
@@ -31,7 +31,7 @@ class RedisBackend(ResultBackend):
     def __init__(self, address: Address, *, namespace: str) -> None:
         self._address = address
         self._keys = Keys(namespace)
-        self._connections = OneServer(address)
+        self._connections = connections(address)
 
     def __repr__(self) -> str:
         return f"RedisBackend({self._address.shown!r}, namespace={self._keys.namespace!r})"

@@ -29,13 +29,14 @@ from taskrunner.naming import LOADED_SCRIPT, nearest
 if TYPE_CHECKING:
     from taskrunner.app import App
 
+REDIS: Final = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
 BROKERS: Final[Mapping[str, str]] = {
     "memory": "taskrunner.brokers.memory:MemoryBroker",
-    **dict.fromkeys(("redis", "rediss", "unix"), "taskrunner.brokers.redis.broker:RedisBroker"),
+    **dict.fromkeys(REDIS, "taskrunner.brokers.redis.broker:RedisBroker"),
 }
 BACKENDS: Final[Mapping[str, str]] = {
     "memory": "taskrunner.backends.memory:MemoryBackend",
-    **dict.fromkeys(("redis", "rediss", "unix"), "taskrunner.backends.redis:RedisBackend"),
+    **dict.fromkeys(REDIS, "taskrunner.backends.redis:RedisBackend"),
 }
 SUPERVISOR: Final = "taskrunner.supervisor.embedded:running"
 

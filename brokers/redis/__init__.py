@@ -7,6 +7,8 @@ batches.py     many messages or outcomes in commands of a bounded size
 replies.py     what scripts answer, as the types of base
 connection.py  a pool of connections; `exchange` is one round trip
 aio.py         the same for asyncio
+sentinel.py    connections to the master that sentinels name
+network.py     which of these an address asks for
 mailbox.py     the connection on which bells arrive
 address.py     URLs
 failures.py    redis-py's exceptions, translated

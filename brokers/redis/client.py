@@ -27,13 +27,13 @@ from taskrunner.brokers.base import (
 )
 from taskrunner.brokers.redis import replies
 from taskrunner.brokers.redis.address import Address
-from taskrunner.brokers.redis.aio import AsyncConnections
 from taskrunner.brokers.redis.batches import blobs, message_row, windows
 from taskrunner.brokers.redis.calls import SLICE, Calls, places
-from taskrunner.brokers.redis.connection import OneServer, Talk
+from taskrunner.brokers.redis.connection import Talk
 from taskrunner.brokers.redis.failures import is_full
 from taskrunner.brokers.redis.keys import Keys
 from taskrunner.brokers.redis.mailbox import RedisMailbox
+from taskrunner.brokers.redis.network import async_connections, connections
 from taskrunner.brokers.redis.scripts import Scripts
 from taskrunner.errors import BrokerFull, BrokerUnavailable
 from taskrunner.message import Message
@@ -52,8 +52,8 @@ class RedisClient(BrokerClient):
         self._limits = limits
         self._keys = Keys(namespace)
         self._scripts = Scripts(self._keys, keep_ms=to_ms(limits.retention))
-        self._connections = OneServer(address)
-        self._async_connections = AsyncConnections(address)
+        self._connections = connections(address)
+        self._async_connections = async_connections(address)
         self._calls = Calls(self._connections, self._scripts)
         self._registered: set[str] = set()
         """queues that this process has written into the directory"""

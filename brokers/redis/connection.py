@@ -108,7 +108,7 @@ class Pool:
         except FAILURES as error:
             # Whatever happened to this one may have happened to all: also where it was silence.
             self.close()
-            if is_fresh or not _was_closed(error):
+            if is_fresh or not was_closed(error):
                 raise
             connection = _send(self._connect(), requests, timeout)
             replies = _receive(connection, requests, timeout)
@@ -214,6 +214,11 @@ def _send(connection: Link, requests: Sequence[Request], timeout: float | None) 
     return connection
 
 
+def converse(connection: Link, requests: Sequence[Request]) -> list[Reply]:
+    """One round trip on a connection, which is ended where that fails."""
+    return _receive(_send(connection, requests, None), requests, None)
+
+
 def _receive(connection: Link, requests: Sequence[Request], timeout: float | None) -> list[Reply]:
     try:
         replies = [_read(connection) for _ in requests]
@@ -226,7 +231,7 @@ def _receive(connection: Link, requests: Sequence[Request], timeout: float | Non
     return replies
 
 
-def _was_closed(error: Exception) -> bool:
+def was_closed(error: Exception) -> bool:
     """Whether the server had closed the connection, so that another may serve."""
     return isinstance(error, RedisConnectionError) and not isinstance(error, AuthenticationError)
 

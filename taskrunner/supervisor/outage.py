@@ -29,6 +29,8 @@ class Outage:
         self.returned = threading.Event()
         """set each time the broker came back, and where else the store may believe something to be
         here that is not; whoever reconciles clears it"""
+        self.on_return: Callable[[], None] = lambda: None
+        """called then, by the thread that found it back: to reconcile soon"""
 
     @property
     def is_on(self) -> bool:
@@ -49,6 +51,7 @@ class Outage:
         if since is not None:
             self.returned.set()
             self._events.emit(BrokerBack(away_s=self._clock.monotonic() - since))
+            self.on_return()
 
 
 class Persistent:

@@ -121,6 +121,7 @@ class Parts:
             events=self._around.events,
             mishaps=self.mishaps,
         )
+        self.outage.on_return = self.scheduler.hurry
         self.upcalls = UpcallService(broker=broker, mishaps=self.mishaps)
         self.control = self._make_control(node)
 

@@ -234,8 +234,13 @@ class RedisServer:
             ports += ["--tls-cert-file", str(self.tls.cert), "--tls-key-file", str(self.tls.key)]
             ports += ["--tls-ca-cert-file", str(self.tls.ca)]
         place = ["--bind", "127.0.0.1", "--unixsocket", "redis.sock", "--logfile", "redis.log"]
+        return self._run(
+            ["--dir", str(self.folder), *place, *ports, *self._keeping, *self._options]
+        )
+
+    def _run(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [PROGRAM, "--dir", str(self.folder), *place, *ports, *self._keeping, *self._options],
+            [PROGRAM, *arguments],
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -12,6 +12,7 @@ import pytest
 from taskrunner.brokers.base import Bell, BellKind, JobKey, Limits
 from taskrunner.brokers.redis.batches import LONGEST_FIELD
 from taskrunner.brokers.redis.broker import RedisBroker
+from taskrunner.brokers.redis.connection import OneServer
 from taskrunner.message import Header, Message
 from taskrunner.testing._conformance_kit import Store, make_message
 from taskrunner.testing.redis_server import RedisServer
@@ -137,6 +138,7 @@ def test_an_interrupted_call_spoils_no_connection(
     """A task that is told to stop may be in the middle of one."""
     store = Store(broker)
     store.enqueue("a")
+    assert isinstance(broker._connections, OneServer)
     (connection,) = broker._connections._pool._idle
 
     def interrupt() -> None:

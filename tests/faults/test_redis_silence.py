@@ -15,6 +15,7 @@ import pytest
 
 from taskrunner.brokers.base import Bell, BellKind, JobKey, Limits, Mailbox, NodeInfo
 from taskrunner.brokers.redis.broker import RedisBroker
+from taskrunner.brokers.redis.connection import OneServer, Pool
 from taskrunner.brokers.redis.mailbox import RedisMailbox
 from taskrunner.errors import BrokerUnavailable
 from taskrunner.testing._conformance_kit import Store, make_message
@@ -99,10 +100,15 @@ def test_an_answer_that_lay_waiting_counts(broker: RedisBroker, server: RedisSer
     mailbox.close()
 
 
+def pool_of(broker: RedisBroker) -> Pool:
+    assert isinstance(broker._connections, OneServer)
+    return broker._connections._pool
+
+
 def test_what_idles_beside_a_silent_connection_is_not_tried_one_by_one(
     broker: RedisBroker, server: RedisServer
 ) -> None:
-    pool = broker._connections._pool
+    pool = pool_of(broker)
     links = [pool.send([("PING",)]) for _ in range(4)]
     for link, is_fresh in links:
         pool.receive(link, [("PING",)], is_fresh=is_fresh)
@@ -126,8 +132,8 @@ def test_a_beat_waits_for_a_part_of_its_lease(server: RedisServer) -> None:
         assert monotonic() - began < 10.0  # any other call has 15 s
     finally:
         os.kill(server.pid, signal.SIGCONT)
-    connection, is_fresh = broker._connections._pool.send([("PING",)], 1.0)
-    broker._connections._pool.receive(connection, [("PING",)], 1.0, is_fresh=is_fresh)
+    connection, is_fresh = pool_of(broker).send([("PING",)], 1.0)
+    pool_of(broker).receive(connection, [("PING",)], 1.0, is_fresh=is_fresh)
     assert connection._sock is not None
     assert connection._sock.gettimeout() == connection.socket_timeout == 15.0
     assert broker.get([JobKey("q", "a")]) == [None]

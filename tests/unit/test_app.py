@@ -85,7 +85,7 @@ def test_what_is_no_broker_backend_or_middleware_is_refused(given: dict[str, Any
 
 
 def test_an_unknown_scheme_names_those_that_exist() -> None:
-    with pytest.raises(OptionError, match=r"'carrier-pigeon'.*memory, redis, rediss, unix"):
+    with pytest.raises(OptionError, match=r"'carrier-pigeon'.*memory, redis, .*rediss, .*unix"):
         _ = App("carrier-pigeon://home").broker
 
 

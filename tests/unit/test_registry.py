@@ -90,7 +90,7 @@ def test_installed_packages_are_found_by_entry_point(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("url", ["pigeon://user:secret@home", "no-scheme", "", "pigeon:x"])
 def test_an_unknown_scheme_names_those_that_exist_and_hides_the_password(url: str) -> None:
-    with pytest.raises(OptionError, match="there are: memory, redis, rediss, unix") as caught:
+    with pytest.raises(OptionError, match=r"there are: memory, redis, .*rediss, .*unix") as caught:
         broker_from_url(url, namespace="n", limits=LIMITS)
     assert "secret" not in str(caught.value)
     with pytest.raises(OptionError, match="backend"):

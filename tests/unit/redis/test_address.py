@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from taskrunner.brokers.base import Limits
-from taskrunner.brokers.redis.address import Address
+from taskrunner.brokers.redis.address import Address, Server
 from taskrunner.brokers.redis.broker import RedisBroker
 from taskrunner.brokers.redis.keys import Keys
 from taskrunner.errors import OptionError
@@ -36,6 +36,30 @@ def test_a_url_is_read(url: str, expected: dict[str, object]) -> None:
     assert {name: options.get(name) for name in expected} == expected
 
 
+def test_sentinels_are_read() -> None:
+    url = "redis+sentinel://me:pw@first,second:7000,[::1]/shop/2?sentinel_password=other"
+    address = Address.parse(url)
+    assert address.servers == (("first", 26379), ("second", 7000), ("::1", 26379))
+    assert [str(server) for server in address.servers][1:] == ["second:7000", "[::1]:26379"]
+    assert (address.kind, address.transport, address.service) == ("sentinel", "redis", "shop")
+    master = address.at(Server("10.0.0.1", 6380))
+    assert (master.scheme, master.kind, master.shown) == ("redis", "", "redis://10.0.0.1:6380")
+    expected = {"host": "10.0.0.1", "port": 6380, "db": 2, "username": "me", "password": "pw"}
+    assert {name: master.options[name] for name in expected} == expected
+    sentinel = address.sentinel(address.servers[0])
+    assert sentinel.options["password"] == "other"
+    assert not {"username", "db", "sentinel_password"} & set(sentinel.options)
+    assert "sentinel_password" not in master.options
+
+
+def test_sentinels_over_tls_are_read() -> None:
+    address = Address.parse("rediss+sentinel://first/shop?ssl_ca_certs=/ca.pem")
+    for one in (address.at(Server("a", 1)), address.sentinel(Server("a", 1))):
+        assert one.scheme == "rediss"
+        assert one.options["ssl_ca_certs"] == "/ca.pem"
+        assert one.options["ssl_check_hostname"] is True
+
+
 @pytest.mark.parametrize(
     ("url", "complaint"),
     [
@@ -52,6 +76,12 @@ def test_a_url_is_read(url: str, expected: dict[str, object]) -> None:
         ("unix://", "unix:///path"),
         ("redis://:se#cret@cache", "%23"),
         ("redis://cache/1#fragment", "nothing after"),
+        ("redis://one,two", "several are for"),
+        ("redis://one:many,two", "host or port"),
+        ("redis+sentinel://one,two", "name of the master"),
+        ("redis+sentinel://one/shop/first", "number of a database"),
+        ("redis+sentinel://one/shop?colour=red", "unknown option 'colour'"),
+        ("redis://cache?sentinel_password=hunter2", "unknown option 'sentinel_password'"),
     ],
 )
 def test_a_url_that_cannot_be_understood_says_why(url: str, complaint: str) -> None:
@@ -68,6 +98,7 @@ def test_a_url_that_cannot_be_understood_says_why(url: str, complaint: str) -> N
         "unix://:hunter2@/run/redis.sock",
         "redis://me:hunter2@cache?colour=red",
         "redis://me:hunter2@cache:port",
+        "redis+sentinel://me:hunter2@one,two/shop?sentinel_password=hunter2",
     ],
 )
 def test_a_password_is_never_shown(url: str) -> None:
