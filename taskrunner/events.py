@@ -59,13 +59,18 @@ class ChildReady(Event):
 @dataclass(frozen=True, slots=True)
 class ChildDied(Event):
     """A child ended that was not asked to. `status`: what it exited with, or None; `signal`: what
-    killed it, or None; `held`: the jobs it had been given and not reported."""
+    killed it, or None; `held`: the jobs it had been given and not reported; `why`: for what
+    taskrunner killed it, where that was not for one job; `stacks`: of its threads, where it or
+    taskrunner had them written down."""
 
     number: int
     pid: int
     status: int | None
     signal: int | None
     held: int
+    why: str = ""
+    peak_memory_kib: int = 0
+    stacks: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,13 @@ def _child_died(event: events.ChildDied) -> str:
         how = f"was killed by {_signal_name(event.signal)}"
     else:
         how = "ended" if event.status is None else f"exited with status {event.status}"
-    return f"child {event.number} (pid {event.pid}) {how}; it held {_count(event.held, 'job')}"
+    parts = [f"child {event.number} (pid {event.pid}) {how}; it held {_count(event.held, 'job')}"]
+    if event.why:
+        parts.append(event.why)
+    if event.peak_memory_kib:
+        parts.append(f"its memory had peaked at {event.peak_memory_kib / 1024:.0f} MiB")
+    text = "; ".join(parts)
+    return f"{text}; its threads were here:\n{event.stacks}" if event.stacks else text
 
 
 def _signal_name(number: int) -> str:

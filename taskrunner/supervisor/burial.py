@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
 
 from taskrunner import crashpoints
+from taskrunner.clock import Clock
+from taskrunner.config import Config
 from taskrunner.events import ChildDied, Events
 from taskrunner.frames import Why
-from taskrunner.supervisor import verdict
+from taskrunner.supervisor import postmortem, verdict
 from taskrunner.supervisor.child import Child, Held, Phase
 from taskrunner.supervisor.dispatch import Dispatcher
 from taskrunner.supervisor.generation import Exit
+from taskrunner.supervisor.verdict import Death
 
 
 class Burial:
     """Main thread only."""
 
-    def __init__(self, *, dispatcher: Dispatcher, events: Events, max_crashes: int) -> None:
+    def __init__(
+        self, *, dispatcher: Dispatcher, events: Events, config: Config, clock: Clock
+    ) -> None:
         self._dispatcher = dispatcher
         self._events = events
-        self._max_crashes = max_crashes
+        self._config = config
+        self._clock = clock
 
     def bury(self, child: Child, exit_: Exit, *, by_us: bool = False) -> None:
         """Settle what it had begun, each delivery by its own verdict; what it had not started goes
@@ -28,6 +35,23 @@ class Burial:
         if crashpoints.ARMED:
             crashpoints.reach("burial.before")
         finished, running, _ = child.split()
+        self._tell(child, exit_)
+        for held in finished:
+            self._dispatcher.settle(held, verdict.released(held, started=True))
+        for held, death in self._deaths(child, exit_, running, by_us=by_us):
+            outcome = verdict.after_death(
+                held, death, max_crashes=self._config.max_crashes, random=random.random
+            )
+            self._dispatcher.settle(held, outcome)
+        for held in (*finished, *running):
+            child.release(held.delivery.number)
+        self._dispatcher.abandon(child)
+        child.evidence.close()
+        child.page.close()
+        if crashpoints.ARMED:
+            crashpoints.reach("burial.after")
+
+    def _tell(self, child: Child, exit_: Exit) -> None:
         self._events.emit(
             ChildDied(
                 number=child.number,
@@ -35,28 +59,40 @@ class Burial:
                 status=exit_.code if exit_.code >= 0 else None,
                 signal=-exit_.code if exit_.code < 0 else None,
                 held=len(child.held),
+                why=child.sentence.reason if child.sentence else "",
+                peak_memory_kib=exit_.peak_memory_kib,
+                stacks=postmortem.without_our_frames(child.evidence.stacks()),
             )
         )
-        by_us = by_us or child.phase is Phase.KILLED
-        for held in finished:
-            self._dispatcher.settle(held, verdict.released(held, started=True))
+
+    def _deaths(
+        self, child: Child, exit_: Exit, running: list[Held], *, by_us: bool
+    ) -> Iterator[tuple[Held, Death]]:
+        """What the death is to each run that it ended."""
+        sentence = child.sentence
+        by_us = by_us or (child.phase is Phase.KILLED and not (sentence and sentence.is_charged))
+        stacks = postmortem.without_our_frames(child.evidence.stacks())
+        now = self._clock.monotonic()
+        started = {held.delivery.number: at for held, at in child.running()}
         for held in running:
-            outcome = verdict.after_death(
+            since = started.get(held.delivery.number, 0.0)
+            yield (
                 held,
-                why=_reason(child, held),
-                by_us=by_us,
-                alone=len(running) == 1,
-                how=_how(child, exit_),
-                max_crashes=self._max_crashes,
-                random=random.random,
+                Death(
+                    how=postmortem.how_it_ended(child, exit_),
+                    why=_reason(child, held),
+                    by_us=by_us,
+                    is_last_call=by_us and sentence is not None,
+                    alone=len(running) == 1,
+                    testimony=postmortem.account(
+                        stacks=stacks,
+                        lines=child.evidence.lines(int(since * 1e9)),
+                        ended_at=now,
+                        limit=self._config.traceback_limit_bytes,
+                    ),
+                    at=self._clock.wall(),
+                ),
             )
-            self._dispatcher.settle(held, outcome)
-        for held in (*finished, *running):
-            child.release(held.delivery.number)
-        self._dispatcher.abandon(child)
-        child.page.close()
-        if crashpoints.ARMED:
-            crashpoints.reach("burial.after")
 
 
 def _reason(child: Child, held: Held) -> Why | None:
@@ -66,12 +102,6 @@ def _reason(child: Child, held: Held) -> Why | None:
     if child.killed_for and child.killed_for[0] == held.delivery.number:
         return child.killed_for[1]
     return None
-
-
-def _how(child: Child, exit_: Exit) -> str:
-    if child.channel.refused:
-        return f"it was killed because something in it wrote to its pipe: {child.channel.refused}"
-    return str(exit_)
 
 
 def is_alive(pid: int) -> bool:

@@ -13,6 +13,7 @@ from taskrunner.frames import MAX_FRAME, Kind, Why
 from taskrunner.retry import Policy
 from taskrunner.supervisor.channel import Channel
 from taskrunner.supervisor.generation import Generation
+from taskrunner.worker.evidence import Evidence
 from taskrunner.worker.startpage import SlotView, StartPage
 
 MOST_IN_FRAME = MAX_FRAME - 1024 * 1024
@@ -65,6 +66,15 @@ class Held:
         return None if left is None else self.since + left
 
 
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """Why taskrunner kills a child, where that is not for one job."""
+
+    reason: str
+    is_charged: bool
+    """what runs in it is to blame"""
+
+
 @dataclass(slots=True, eq=False)
 class Child:
     """A process, or a thread that plays one."""
@@ -96,10 +106,16 @@ class Child:
     taking: bool = False
     """a question of what it can give back is out"""
     killed_for: tuple[int, Why] | None = None
+    """number of the job for which it was killed"""
+    sentence: Sentence | None = None
     unheard: deque[list[Any]] = field(default_factory=deque)
     """frames that wait behind a question, since too many are out"""
     questions: list[int] = field(default_factory=lambda: [0, 0])
     """upcalls that are not answered yet: those to the broker, and those that wait for a job's end"""
+    evidence: Evidence = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.evidence = Evidence(self.page)
 
     @property
     def idle_slots(self) -> int:

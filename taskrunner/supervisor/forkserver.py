@@ -101,6 +101,11 @@ def _act_on_no_signal() -> None:
         signal.signal(number, lambda _number, _frame: None)
 
 
+def _kib(peak: int) -> int:
+    """A peak of memory as the kernel counts it, which is in bytes on macOS."""
+    return peak // 1024 if sys.platform == "darwin" else peak
+
+
 class ForkServer:
     """Imports, then serves requests one by one."""
 
@@ -244,6 +249,7 @@ class ForkServer:
     def _kill(self, number: int, which: int) -> None:
         for pid, child in self._children.items():
             if child == number:
+                # One that has just ended is still a zombie: nobody else can have its pid.
                 os.kill(pid, which)
 
     def _reap(self) -> None:
@@ -259,7 +265,7 @@ class ForkServer:
                 if crashpoints.ARMED:
                     crashpoints.reach("forkserver.reaped")
                 code = os.waitstatus_to_exitcode(status)
-                self._send(Line.EXITED, number, pid, code, usage.ru_maxrss)
+                self._send(Line.EXITED, number, pid, code, _kib(usage.ru_maxrss))
 
     def _send(self, kind: Line, *values: Any) -> None:
         # The supervisor is gone: the next read says so and ends the loop.

@@ -25,6 +25,7 @@ from taskrunner.config import Config
 from taskrunner.errors import AppNotFound, StartError
 from taskrunner.retry import Policy
 from taskrunner.supervisor.forkserver import SERVER_CODE, Line, command
+from taskrunner.worker import evidence
 from taskrunner.worker.main import ChildSettings, run_child
 
 
@@ -95,6 +96,11 @@ class Generation(Protocol):
         """Make a child that owns these descriptors; the caller closes its own copies."""
         ...
 
+    def dump(self, number: int) -> bool:
+        """Have a child write down the stacks of its threads, a stopped one too; False where there
+        is nothing to wait for."""
+        ...
+
     def kill(self, number: int) -> None: ...
     async def stop(self) -> None: ...
 
@@ -153,6 +159,11 @@ class ForkedGeneration:
     def fork(self, settings: ChildSettings, pipe_fd: int, page_fd: int) -> None:
         frame = frames.encode(Line.FORK, settings.number, list(astuple(settings)))
         self._send_bytes(frame, [pipe_fd, page_fd])
+
+    def dump(self, number: int) -> bool:
+        self._send(Line.KILL, number, int(evidence.SIGNAL))
+        self._send(Line.KILL, number, int(signal.SIGCONT))
+        return True
 
     def kill(self, number: int) -> None:
         """Kill a child; asked of its parent, for whom its pid cannot have been used again."""
@@ -298,6 +309,9 @@ class ThreadGeneration:
         end = Exit(settings.number, os.getpid(), 0)
         with contextlib.suppress(RuntimeError):  # the loop has ended before us
             loop.call_soon_threadsafe(self._hears.child_exited, end)
+
+    def dump(self, number: int) -> bool:
+        return False
 
     def kill(self, number: int) -> None:
         """A thread cannot be killed: it goes on, as a daemon, and its outcome is fenced off."""

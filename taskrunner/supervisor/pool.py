@@ -23,6 +23,7 @@ from taskrunner.supervisor.channel import Channel
 from taskrunner.supervisor.child import Child, Phase
 from taskrunner.supervisor.dispatch import Dispatcher
 from taskrunner.supervisor.generation import Exit, Generation
+from taskrunner.supervisor.lastwords import LastWords
 from taskrunner.supervisor.shapes import checked
 from taskrunner.supervisor.timelimits import note
 from taskrunner.supervisor.upcalls import UpcallService
@@ -66,7 +67,8 @@ class Pool:
         self._note = note
         self._gave_up = gave_up
         self._embedded = embedded
-        self._burial = Burial(dispatcher=dispatcher, events=events, max_crashes=config.max_crashes)
+        self._burial = Burial(dispatcher=dispatcher, events=events, config=config, clock=clock)
+        self._last_words = LastWords(is_there=self._is_there)
         self._children: dict[int, Child] = {}
         self._generation: Generation | None = None
         self._node = ""
@@ -266,7 +268,7 @@ class Pool:
     def kill(self, child: Child) -> None:
         if child.phase is not Phase.KILLED:
             self._dispatcher.dismiss(child, Phase.KILLED)
-            child.generation.kill(child.number)
+            self._last_words.kill(child)
 
     def _closed(self, child: Child, why: str) -> None:
         """Its end of the pipe is closed or it sent nonsense: either way it is of no more use. One
@@ -279,8 +281,11 @@ class Pool:
             child.generation.kill(child.number)
 
     def _kill_if_still_there(self, child: Child) -> None:
-        if self._children.get(child.number) is child:
+        if self._is_there(child):
             self.kill(child)
+
+    def _is_there(self, child: Child) -> bool:
+        return self._children.get(child.number) is child
 
     def fork_failed(self, number: int, why: str) -> None:
         self.child_exited(Exit(number, 0, 1))

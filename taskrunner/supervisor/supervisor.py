@@ -31,7 +31,7 @@ from taskrunner.events import (
     NodeStopping,
     ThreadsAtImport,
 )
-from taskrunner.supervisor.child import Phase
+from taskrunner.supervisor.child import Phase, Sentence
 from taskrunner.supervisor.generation import (
     Exit,
     Generation,
@@ -172,6 +172,7 @@ class Supervisor:
         )
         for child in self._pool.children:
             if child.held:
+                child.sentence = child.sentence or self._last_call()
                 self._pool.kill(child)
             else:
                 self._pool.retire(child)
@@ -179,6 +180,13 @@ class Supervisor:
             for child in self._pool.children:
                 self._pool.kill(child)
             await until(lambda: not self._pool.children, self._pool.changed, CHILD_EXIT_S)
+
+    def _last_call(self) -> Sentence:
+        limit = (
+            "at once" if self._hurried.is_set() else f"within {self._config.shutdown_timeout_s:g} s"
+        )
+        reason = f"the node stopped, and what ran in it did not end {limit}"
+        return Sentence(reason, is_charged=False)
 
     def _leave(self) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from taskrunner.brokers.base import Blame, Outcome, OutcomeKind
 from taskrunner.frames import Why
@@ -11,38 +12,51 @@ from taskrunner.retry import Decision, after_crash, after_timeout
 from taskrunner.supervisor.child import Held
 
 
+@dataclass(frozen=True, slots=True)
+class Death:
+    """What a run must know of the death that ended it."""
+
+    how: str
+    """what follows "the process that ran the job" """
+    why: Why | None = None
+    """taskrunner killed the child for this job"""
+    by_us: bool = False
+    """it killed the child for another job, or to stop: then this one is not charged"""
+    is_last_call: bool = False
+    """the node stopped, and this job would not"""
+    alone: bool = True
+    """nothing else ran in the child"""
+    testimony: str = ""
+    """stacks and last lines"""
+    at: float = 0.0
+    """seconds since the epoch"""
+
+    def error(self, kind: str, message: str) -> ErrorInfo:
+        return ErrorInfo(kind, message, self.testimony, at=self.at)
+
+
 def after_death(
-    held: Held,
-    *,
-    why: Why | None,
-    by_us: bool,
-    alone: bool,
-    how: str,
-    max_crashes: int,
-    random: Callable[[], float],
+    held: Held, death: Death, *, max_crashes: int, random: Callable[[], float]
 ) -> Outcome:
-    """The outcome of a run that its child's death ended.
-
-    `why`: taskrunner killed the child for this job. `by_us`: it killed the child for another job or
-    to stop; then this one is not charged. Else the child died by itself, `how` says in what way:
-    a crash of the run that was `alone` in it, while each of several is suspected.
-    """
-    if why is Why.CANCEL:
-        return outcome(held, OutcomeKind.CANCELLED)
-    if why is Why.DEADLINE:
-        error = ErrorInfo(
-            "deadline", "the job was still running at its deadline; its process was killed"
-        )
-        return failed(held, "deadline", error)
-    if why is Why.TIMEOUT:
-        return _timed_out(held, random)
-    if by_us:
-        return released(held, started=True)
-    return _crashed(held, how, max_crashes) if alone else _suspected(held, how)
+    """The outcome of a run that its child's death ended. A death that is nobody's doing is a crash
+    of the run that was alone; of several, each is suspected."""
+    match death.why:
+        case Why.CANCEL:
+            text = "the job was cancelled and did not stop; its process was killed"
+            error = death.error("taskrunner.errors.TaskCancelled", text)
+            return outcome(held, OutcomeKind.CANCELLED, error=_pack(held, error))
+        case Why.DEADLINE:
+            text = "the job was still running at its deadline; its process was killed"
+            return failed(held, "deadline", death.error("deadline", text))
+        case Why.TIMEOUT:
+            return _timed_out(held, death, random)
+    if death.by_us:
+        return _interrupted(held, death)
+    return _crashed(held, death, max_crashes) if death.alone else _suspected(held, death)
 
 
-def _timed_out(held: Held, random: Callable[[], float]) -> Outcome:
-    error = ErrorInfo(
+def _timed_out(held: Held, death: Death, random: Callable[[], float]) -> Outcome:
+    error = death.error(
         "taskrunner.errors.TaskTimeout",
         f"the run exceeded its timeout of {held.limit:g} s and did not stop; its process was killed",
     )
@@ -50,17 +64,22 @@ def _timed_out(held: Held, random: Callable[[], float]) -> Outcome:
     return _decided(held, decision, error, Blame.FAILURE)
 
 
-def _crashed(held: Held, how: str, max_crashes: int) -> Outcome:
-    error = ErrorInfo("crashed", f"the process that ran the job died: {how}")
+def _interrupted(held: Held, death: Death) -> Outcome:
+    if not death.is_last_call:
+        return released(held, started=True)
+    error = death.error("stopped", f"the process that ran the job {death.how}")
+    return released(held, started=True)._replace(error=_pack(held, error))
+
+
+def _crashed(held: Held, death: Death, max_crashes: int) -> Outcome:
+    error = death.error("crashed", f"the process that ran the job {death.how}")
     decision = after_crash(held.delivery.crashes, max_crashes)
     return _decided(held, decision, error, Blame.CRASH)
 
 
-def _suspected(held: Held, how: str) -> Outcome:
-    error = ErrorInfo(
-        "died",
-        f"the process died while it ran this job and others: {how}; this one runs alone next",
-    )
+def _suspected(held: Held, death: Death) -> Outcome:
+    text = f"the process that ran the job, and others beside it, {death.how}"
+    error = death.error("died", f"{text}; the job runs alone next")
     return _decided(held, Decision(True), error, Blame.SUSPICION)
 
 

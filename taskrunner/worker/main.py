@@ -10,9 +10,7 @@ what it holds. On Linux the kernel ends it with its fork server, too.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
-import faulthandler
 import logging
 import os
 import random
@@ -31,6 +29,7 @@ from taskrunner.context import CURRENT
 from taskrunner.frames import Kind, Why
 from taskrunner.middleware import Chain, Middleware
 from taskrunner.naming import qualified_name
+from taskrunner.worker.evidence import Evidence
 from taskrunner.worker.executor import Executor, Reports
 from taskrunner.worker.listener import Inbox, Listener
 from taskrunner.worker.reporter import Reporter
@@ -63,6 +62,8 @@ def run_child(app: App, pipe_fd: int, page_fd: int, settings: ChildSettings) -> 
     if not settings.embedded:
         _become_a_process_of_its_own()
     page = StartPage.attach(page_fd, settings.concurrency)
+    if not settings.embedded:
+        Evidence(page).watch()
     Child(app, pipe_fd, page, settings).live()
     page.close_fd()
     os.close(pipe_fd)
@@ -198,8 +199,6 @@ def _become_a_process_of_its_own() -> None:
         signal.signal(number, lambda _number, _frame: None)
     _read_nothing()
     random.seed()
-    with contextlib.suppress(Exception):  # there may be no standard error
-        faulthandler.enable()
     # The listener gets the interpreter after a millisecond, also while a task computes: the
     # default of five would delay takes and interrupts.
     sys.setswitchinterval(SWITCH_INTERVAL_S)

@@ -54,6 +54,11 @@ class StartPage:
         """The page that another process created."""
         return cls(fd, slots)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the file that are the page's; `evidence` has what follows."""
+        return _size(self._slots)
+
     # -- the child's
 
     def begin(self, slot: int, number: int) -> None:

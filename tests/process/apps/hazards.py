@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import logging
 import os
+import sys
 import time
 
 from taskrunner import App
@@ -37,6 +40,52 @@ def ask(path: str, gate: str) -> object:
     while os.path.exists(gate):
         time.sleep(0.005)
     return linger.enqueue(path, "sub", "").result(timeout=40)
+
+
+def say(text: str) -> None:
+    """Once to the log and once to standard error."""
+    logging.getLogger("shop").warning("logged %s", text)
+    print("printed", text, file=sys.stderr)
+
+
+@app.task(name="peace")
+def peace(text: str) -> str:
+    say(text)
+    return text
+
+
+@app.task(name="hang", retries=0)
+def hang(path: str, text: str) -> None:
+    """Waits in a C call with the interpreter lock in its hand."""
+    say(text)
+    nothing, _ = os.pipe()
+    write(path, f"started {text}")
+    ctypes.PyDLL(None).read(nothing, ctypes.create_string_buffer(1), 1)
+
+
+@app.task(name="nap")
+def nap(path: str, text: str) -> None:
+    """Sleeps, and swallows every interrupt."""
+    say(text)
+    write(path, f"started {text}")
+    while True:
+        try:
+            time.sleep(600)
+        except BaseException:  # noqa: BLE001  that is its point
+            say("not now")
+
+
+@app.task(name="segfault")
+def segfault(text: str) -> None:
+    say(text)
+    ctypes.string_at(1)
+
+
+@app.task(name="shoot")
+def shoot(text: str) -> None:
+    """Ends its process as `kill -9` does."""
+    say(text)
+    os.kill(os.getpid(), 9)
 
 
 def client(url: str, namespace: str) -> App:

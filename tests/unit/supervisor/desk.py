@@ -27,6 +27,7 @@ WIRE = Message("id", "q", Header("t"), b"").wire
 class Pipe:
     def __init__(self) -> None:
         self.sent: list[list[Any]] = []
+        self.refused = ""
 
     def send(self, kind: Kind, *values: Any) -> None:
         self.sent.append([kind, *values])
@@ -53,9 +54,9 @@ class Desk:
     def child(self) -> Child:
         """One more that is ready."""
         page = StartPage.create(self.config.concurrency)
-        page.close_fd()
         number = len(self.children) + 1
         child = Child(number, cast(Generation, None), page, self.config.concurrency)
+        page.close_fd()
         child.channel = cast(Channel, Pipe())
         child.phase = Phase.READY
         self.children.append(child)
@@ -102,4 +103,5 @@ def desk(children: int = 1, *, concurrency: int = 1, **settings: Any) -> Iterato
         made.child()
     yield made
     for child in made.children:
+        child.evidence.close()
         child.page.close()

@@ -13,6 +13,7 @@ from taskrunner.retry import Policy
 from taskrunner.supervisor import health, verdict
 from taskrunner.supervisor.child import Held
 from taskrunner.supervisor.durations import UNKNOWN_S, Durations
+from taskrunner.supervisor.verdict import Death
 
 
 def held(**fields: Any) -> Held:
@@ -20,16 +21,9 @@ def held(**fields: Any) -> Held:
     return Held(delivery, "mail.send", Policy(retries=1), 0.0, 2.0)
 
 
-def death(of: Held, *, why: Why | None = None, by_us: bool = False, alone: bool = True) -> Outcome:
-    return verdict.after_death(
-        of,
-        why=why,
-        by_us=by_us,
-        alone=alone,
-        how="signal SIGKILL",
-        max_crashes=3,
-        random=lambda: 1.0,
-    )
+def death(of: Held, **fields: Any) -> Outcome:
+    how = Death(how="died: signal SIGKILL", testimony="where it was", at=7.0, **fields)
+    return verdict.after_death(of, how, max_crashes=3, random=lambda: 1.0)
 
 
 def test_a_crash_is_run_again_at_once_and_is_no_failure() -> None:
