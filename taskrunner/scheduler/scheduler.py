@@ -94,9 +94,9 @@ class SchedulerService:
             self._condition.notify_all()
 
     def hurry(self) -> None:
-        """Keep house now. Any thread."""
+        """Look what falls due, and keep house, now. Any thread."""
         with self._condition:
-            self._next_house = self._clock.monotonic()
+            self._next_look = self._next_house = self._clock.monotonic()
             self._passes = 0
             self._hurried = True
             self._condition.notify_all()

@@ -24,6 +24,10 @@ class HearsBells(Protocol):
     """Who is told what the fetch thread hears and is not for itself."""
 
     def rung(self, bell: Bell) -> None: ...
+    def hears_again(self) -> None:
+        """Bells have been missed: what they told of must be looked for."""
+        ...
+
     def node_lost(self, node: str) -> None: ...
     def may_not_fetch(self) -> bool:
         """So much is unsettled that nothing new may start."""
@@ -60,6 +64,7 @@ class FetchService:
         self._mailbox: Mailbox | None = None
         self._mailbox_of = ""
         self._waiting = False
+        self._deaf = False
         self._unanswered: list[Take] = []
         self._first = 1
         self._looked_at = self._listened_at = clock.monotonic()
@@ -92,6 +97,8 @@ class FetchService:
         self._open_mailbox()
         if self._stopping.is_set():
             return  # `stop` may have come before there was a mailbox to wake
+        if self._deaf and not self._listen_again():
+            return
         now = self._clock.monotonic()
         if now - self._looked_at >= self._idle_look_s:
             self._looked_at = now
@@ -163,13 +170,25 @@ class FetchService:
             bells = self._mailbox.wait(timeout)
         except BrokerUnavailable as error:
             self._outage.failed(error)
-            self._stopping.wait(0.1)
-            self._planner.believe()
+            self._deaf = True
             return
         finally:
             self._waiting = False
             self._listened_at = self._clock.monotonic()
         self._answer(bells)
+
+    def _listen_again(self) -> bool:
+        """Have the mailbox connect again; False where the service was stopped first."""
+        mailbox = self._mailbox
+        assert mailbox is not None
+        bells = self._persistent.call(lambda: mailbox.wait(0.0))
+        if bells is None:
+            return False
+        self._deaf = False
+        self._planner.believe()
+        self._hears.hears_again()
+        self._answer(bells)
+        return True
 
     def _answer(self, bells: Sequence[Bell]) -> None:
         for bell in bells:

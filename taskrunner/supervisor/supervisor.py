@@ -269,6 +269,9 @@ class Supervisor:
         elif bell.kind is BellKind.CANCEL:
             self.on_loop(self._cancel, JobKey(bell.queue, bell.id), None)
 
+    def hears_again(self) -> None:
+        self._scheduler.hurry()
+
     def cancels(self, marked: list[tuple[JobKey, int]]) -> None:
         for key, number in marked:
             self.on_loop(self._cancel, key, number)

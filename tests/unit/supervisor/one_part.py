@@ -106,6 +106,9 @@ class OnePart:
     def rung(self, bell: Bell) -> None:
         self.heard["rung"].append(bell)
 
+    def hears_again(self) -> None:
+        self.heard["hears_again"].append(None)
+
     def node_lost(self, node: str) -> None:
         self.heard["node_lost"].append(node)
 

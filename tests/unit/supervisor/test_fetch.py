@@ -1,0 +1,56 @@
+"""The fetch thread, one pass at a time: what it does when its bells were cut off."""
+
+from __future__ import annotations
+
+import pytest
+
+from taskrunner.brokers.base import Bell, BellKind, Mailbox
+from taskrunner.errors import BrokerUnavailable
+from tests.unit.supervisor.one_part import OnePart
+
+DUE = Bell(BellKind.DUE, "q")
+GONE = BrokerUnavailable("gone")
+
+
+class Ear(Mailbox):
+    """Answers what it was given, one thing a wait; nothing after that."""
+
+    def __init__(self, *answers: list[Bell] | BrokerUnavailable) -> None:
+        self._answers = list(answers)
+
+    def wait(self, timeout: float) -> list[Bell]:
+        answer = self._answers.pop(0) if self._answers else []
+        if isinstance(answer, BrokerUnavailable):
+            raise answer
+        return answer
+
+    def wake(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def node_with(ear: Ear, monkeypatch: pytest.MonkeyPatch) -> OnePart:
+    node = OnePart()
+    monkeypatch.setattr(node.broker, "open_mailbox", lambda _name: ear)
+    return node
+
+
+def test_what_was_rung_while_it_was_deaf_is_looked_for_when_it_hears_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node = node_with(Ear([], GONE, GONE, [DUE], [DUE]), monkeypatch)
+    for _ in range(2):
+        node.parts.fetch.run_once()
+    assert (node.parts.outage.is_on, dict(node.heard)) == (True, {})
+    node.parts.fetch.run_once()
+    assert node.heard == {"hears_again": [None], "rung": [DUE, DUE]}
+    assert not node.parts.outage.is_on
+    assert node.parts.outage.returned.is_set()
+
+
+def test_a_deaf_one_that_is_stopped_waits_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = node_with(Ear(*[GONE] * 1000), monkeypatch)
+    node.parts.fetch.run_once()
+    node.parts.fetch.thread.stopping.set()
+    node.parts.fetch.run_once()
+    assert "hears_again" not in node.heard
