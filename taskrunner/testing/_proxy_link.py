@@ -203,6 +203,7 @@ class Link:
         """what becomes of the reply to this turn"""
         self._kept = 0
         self._held: list[bytes] = []
+        self._unsent: list[bytes] = []
         self._is_last = False
         """cut it when what is queued has been written"""
 
@@ -254,6 +255,9 @@ class Link:
     def _from_client(self, data: bytes, now: float) -> None:
         if self._is_last:
             return
+        if self._unsent:
+            self._unsent.append(data)
+            return
         if not self._asking:
             self._asking, self._owed, self._sent = True, 0, b""
             self._tally.round_trips += 1
@@ -264,7 +268,7 @@ class Link:
         for fault in self._faults():
             if fault.take(sent):
                 if not fault.on_reply:
-                    self._lose(fault, data, now)
+                    self._withhold(fault, data, now)
                     return
                 if self._fault is None:
                     self._fault, self._kept = fault, 0
@@ -272,10 +276,13 @@ class Link:
         self._sent = sent[-longest:]
         self.up.put(data, now + self._weather.delay_s)
 
-    def _lose(self, fault: Fault, data: bytes, now: float) -> None:
-        fault.tell()
+    def _withhold(self, fault: Fault, data: bytes, now: float) -> None:
         self.up.put(data[: fault.keep], now)
-        self._is_last = True
+        if fault.cut:
+            self._is_last = True
+        else:
+            self._unsent.append(data[fault.keep :])
+        fault.tell()
 
     def _from_server(self, data: bytes, now: float) -> None:
         self._owed -= self._replies.feed(data)
@@ -312,8 +319,11 @@ class Link:
         self._fault = None
         self.down.hurry()
         self.up.hurry()
+        for data in self._unsent:
+            self.up.put(data, 0.0)
         for data in self._held:
             self.down.put(data, 0.0)
+        self._unsent.clear()
         self._held.clear()
 
     def cut(self) -> None:

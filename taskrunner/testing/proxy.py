@@ -190,6 +190,11 @@ class Proxy:
         `keep` bytes: it is not executed."""
         return self._fault(containing, on_reply=False, keep=keep, cut=True, times=times)
 
+    def hold_request(self, *, containing: Marks, keep: int = 0, times: int = 1) -> Fault:
+        """Pass on no more than the first `keep` bytes of such a request. The rest is held until
+        healed, and the connection stays: whoever asked waits for an answer."""
+        return self._fault(containing, on_reply=False, keep=keep, cut=False, times=times)
+
     def _fault(self, marks: Marks, *, on_reply: bool, keep: int, cut: bool, times: int) -> Fault:
         several = [marks] if isinstance(marks, bytes | str) else marks
         packed = tuple(m.encode() if isinstance(m, str) else m for m in several)

@@ -1,43 +1,155 @@
-"""Somebody dies at every named point, with jobs in flight: nothing is lost."""
+"""Somebody dies at every named point, with jobs in flight: nothing is lost.
+
+After each death another node, inside the test, is there to go on: what it takes over is all that
+the dead one held. Which story leads past a point stands in the tables below; a point that no table
+names is one that a node passes while it works.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
-from taskrunner import State
-from taskrunner.brokers.base import Broker, Mailbox
+from taskrunner import App, Job, State
+from taskrunner.brokers.base import Broker, Command, Mailbox, NodeInfo
 from taskrunner.crashpoints import BROKER_CALLS, MAILBOX_CALLS, POINTS
+from taskrunner.testing import fleet as kit
 from taskrunner.testing.crash import CrashAt
+from taskrunner.testing.processes import kill
+from taskrunner.testing.proxy import Proxy
+from taskrunner.testing.redis_server import RedisServer
 from taskrunner.testing.waiting import eventually
-from tests.process.conftest import ROOT, Fleet, lines
+from tests.process.apps.campaign import declare
+from tests.process.conftest import ROOT, lines
 
-NAME = "tests.process.apps.basic."
-COUNT = 60
-WHILE_STOPPING = {"supervisor.stopping", "release.before", "release.after"}
-WHILE_RUNNING = {
-    *("fetch.before", "fetch.after", "settle.before", "settle.after", "beat.before", "beat.after"),
-    *("promote.before", "promote.after", "reap.before", "reap.after"),
-    *(point for point in POINTS if point.startswith(("dispatch.", "collect.", "child."))),
-    *("supervisor.starting", "forkserver.imported", "forkserver.forked"),
-} - {"child.before_taken", "child.after_taken", "child.stopping"}
+COUNT = 40
 
-SUBMIT = """
-import sys
-from tests.process.apps.basic import app
-app.enqueue(sys.argv[1], args=(sys.argv[2], "client"), job_id="from-the-client")
+
+def both(*calls: str) -> set[str]:
+    return {f"{call}.{side}" for call in calls for side in ("before", "after")}
+
+
+NEVER = both("now", "aenqueue", "send", "cancel", "put_record", "records", "remove_record")
+"""Calls that no node makes while it works; of those that do more than look, see the clients."""
+WHEN_COMMANDED = both("commands")
+WHEN_A_CHILD_DIES = {*both("burial"), "forkserver.reaped"}
+AFTER_AN_OUTAGE = both("held")
+WITH_A_BACKEND = both("store")
+WHILE_STOPPING = {
+    *both("release", "leave"),
+    *("supervisor.stopping", "supervisor.childless"),
+}
+WHILE_STOPPING_BELOW = {
+    *("child.before_taken", "child.after_taken", "child.stopping", "forkserver.ending"),
+}
+"""Where it is not the supervisor that dies."""
+AT_ONCE = {*both("release"), "supervisor.stopping", "child.before_taken", "child.after_taken"}
+"""Before the job that runs has ended."""
+WHILE_RUNNING = POINTS - (
+    NEVER
+    | WHEN_COMMANDED
+    | WHEN_A_CHILD_DIES
+    | AFTER_AN_OUTAGE
+    | WITH_A_BACKEND
+    | WHILE_STOPPING
+    | WHILE_STOPPING_BELOW
+)
+
+CLIENTS_JOB = "from-the-client"
+CLIENT = """
+import asyncio, sys
+from taskrunner import App
+from taskrunner.brokers.base import Command
+call, out = sys.argv[1:]
+app = App()
+submit = dict(args=(out, "client"), job_id="from-the-client")
+job = app.job("from-the-client", queue="default")
+match call:
+    case "enqueue":
+        app.enqueue("append", **submit)
+    case "aenqueue":
+        asyncio.run(app.aenqueue("append", **submit))
+    case "cancel":
+        job.cancel()
+    case "send":
+        app.broker.send("n1", Command.new("stop"))
+    case "get" | "watch" | "open_mailbox" | "wait":
+        job.result(timeout=20)
 """
 
 
-def submit(fleet: Fleet, out: Path) -> list[str]:
-    app = fleet.app()
-    append = app.tasks[NAME + "append"]
-    messages = [append.message(str(out), str(n)) for n in range(COUNT)]
-    messages += [append.options(delay=0.2).message(str(out), f"late {n}") for n in range(5)]
-    return [job.id for job in app.enqueue_many(messages)]
+class Campaign(kit.Fleet):
+    """Nodes, the jobs that were submitted, and what they have written."""
+
+    def __init__(self, url: str, folder: Path, **environ: str) -> None:
+        namespace = f"c{uuid.uuid4().hex[:8]}"
+        super().__init__(
+            "tests.process.apps.campaign:app",
+            broker=url,
+            folder=folder,
+            namespace=namespace,
+            root=ROOT,
+            environ={"TASKRUNNER_TEST_NAMESPACE": namespace, **environ},
+        )
+        self.out = folder / "out"
+        self.client = declare(
+            App(url, namespace=namespace, backend=environ.get("TASKRUNNER_BACKEND"))
+        )
+        self.jobs: list[Job[object]] = []
+
+    def submit(self) -> None:
+        """Jobs of every kind."""
+        tasks, out = self.client.tasks, str(self.out)
+        messages = [tasks["append"].message(out, str(n)) for n in range(COUNT)]
+        messages += [tasks["append"].options(delay=0.2).message(out, f"late {n}") for n in range(5)]
+        messages += [tasks["linger"].message(out, f"slow {n}") for n in range(3)]
+        messages += [tasks["parent"].message(out, f"parent {n}") for n in range(2)]
+        self.jobs += self.client.enqueue_many(messages)
+        assert all(job.accepted for job in self.jobs)
+
+    def one(self, *words: str) -> Job[object]:
+        """One more job."""
+        task, *args = words
+        self.jobs.append(self.client.enqueue(task, args=(str(self.out), *args)))
+        return self.jobs[-1]
+
+    @contextmanager
+    def another_node(self) -> Iterator[None]:
+        """In this process, so that it is there at once."""
+        with self.client.running(threads=2, lease_s=3):
+            yield
+
+    def finish(self) -> None:
+        """Every job succeeds, and after one death none has run more than twice."""
+        eventually(self._all_succeeded, timeout=40, message="every job succeeds")
+        ran = Counter(lines(self.out))
+        assert {line for line in ran if line.isdigit()} == {str(n) for n in range(COUNT)}
+        assert {line: times for line, times in ran.items() if times > 2} == {}
+        (stats,) = self.client.broker.stats(["default"])
+        assert {state for state, count in stats.counts.items() if count} == {State.SUCCEEDED}
+        for job in self.jobs[:3]:
+            assert job.result(timeout=5) is not None
+
+    def _all_succeeded(self) -> bool:
+        return all(job.state() is State.SUCCEEDED for job in self.jobs)
+
+    def end(self) -> None:
+        super().end()
+        self.client.close()
+
+
+@pytest.fixture
+def campaign(redis_server: RedisServer, tmp_path: Path) -> Iterator[Campaign]:
+    with Campaign(redis_server.url, tmp_path) as campaign:
+        yield campaign
 
 
 def test_every_call_of_a_broker_has_its_points() -> None:
@@ -49,55 +161,165 @@ def test_every_call_of_a_broker_has_its_points() -> None:
 
 
 @pytest.mark.parametrize("point", sorted(WHILE_RUNNING))
-def test_a_death_at_any_point_loses_nothing(fleet: Fleet, tmp_path: Path, point: str) -> None:
-    out, crash = tmp_path / "out", CrashAt(point, folder=tmp_path)
-    ids = submit(fleet, out)
-    fleet.start("--processes", "2", "--lease", "3", crash=crash)
+def test_a_death_at_any_point_loses_nothing(campaign: Campaign, tmp_path: Path, point: str) -> None:
+    campaign.submit()
+    crash = CrashAt(point, folder=tmp_path)
+    campaign.start("--processes", "2", "--lease", "3", crash=crash)
     crash.wait()
-    # Whoever died, another node is there to go on.
-    fleet.start("--processes", "1", "--lease", "3")
-    app = fleet.app()
-    eventually(
-        lambda: all(app.job(i, queue="default").state() is State.SUCCEEDED for i in ids),
-        timeout=40,
-    )
-    assert {line for line in lines(out) if line.isdigit()} == {str(n) for n in range(COUNT)}
+    with campaign.another_node():
+        campaign.finish()
 
 
-@pytest.mark.parametrize("point", sorted(WHILE_STOPPING))
-def test_a_death_while_stopping_loses_nothing(fleet: Fleet, tmp_path: Path, point: str) -> None:
-    out, gate = tmp_path / "out", tmp_path / "gate"
-    gate.touch()
-    app = fleet.app()
-    first = app.enqueue(NAME + "block_then_append", args=(str(out), "first", str(gate)))
-    ids = [first.id, *submit(fleet, out)]
-    node = fleet.start(
-        *("--processes", "1", "--prefetch", "100"), crash=CrashAt(point, folder=tmp_path)
-    )
-    eventually(lambda: "started first" in lines(out), timeout=20)
-    node.terminate()
-    assert node.wait(timeout=20) == -9
-    gate.unlink()
-    fleet.start("--processes", "1")
-    eventually(
-        lambda: all(app.job(i, queue="default").state() is State.SUCCEEDED for i in ids),
-        timeout=40,
-    )
-    assert {line for line in lines(out) if line.isdigit()} == {str(n) for n in range(COUNT)}
-
-
-@pytest.mark.parametrize(("point", "stored"), [("enqueue.before", False), ("enqueue.after", True)])
-def test_a_client_that_dies_has_submitted_or_not(
-    fleet: Fleet, tmp_path: Path, point: str, stored: bool
+@pytest.mark.parametrize("point", sorted(WHEN_A_CHILD_DIES))
+def test_a_death_over_the_death_of_a_child_loses_nothing(
+    campaign: Campaign, tmp_path: Path, point: str
 ) -> None:
-    out = tmp_path / "out"
-    died = subprocess.run(
-        [sys.executable, "-c", SUBMIT, NAME + "append", str(out)],
+    gate = tmp_path / "gate"
+    gate.touch()
+    campaign.one("hold", "first", str(gate))
+    crash = CrashAt(point, folder=tmp_path)
+    node = campaign.start("--processes", "1", "--prefetch", "100", crash=crash)
+    campaign.submit()
+    eventually(lambda: "started first" in lines(campaign.out), timeout=20)
+    kill(node.children[0])
+    crash.wait()
+    gate.unlink()
+    with campaign.another_node():
+        campaign.finish()
+
+
+@pytest.mark.parametrize("point", sorted(WHILE_STOPPING | WHILE_STOPPING_BELOW))
+def test_a_death_while_stopping_loses_nothing(
+    campaign: Campaign, tmp_path: Path, point: str
+) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
+    campaign.one("hold", "first", str(gate))
+    campaign.submit()
+    crash = CrashAt(point, folder=tmp_path)
+    node = campaign.start("--processes", "1", "--prefetch", "100", crash=crash)
+    eventually(lambda: "started first" in lines(campaign.out), timeout=20)
+    node.terminate()
+    if point in AT_ONCE:
+        crash.wait()
+    gate.unlink()
+    crash.wait()
+    assert node.wait(timeout=20) == (-9 if point in WHILE_STOPPING else 0)
+    with campaign.another_node():
+        campaign.finish()
+
+
+@pytest.mark.parametrize("point", sorted(WHEN_COMMANDED))
+def test_a_death_over_a_command_loses_nothing(
+    campaign: Campaign, tmp_path: Path, point: str
+) -> None:
+    crash = CrashAt(point, folder=tmp_path)
+    campaign.start("--processes", "1", "--lease", "3", crash=crash)
+    (info,) = eventually(campaign.client.broker.nodes, timeout=20)
+    campaign.submit()
+    assert campaign.client.broker.send(info.id, Command.new("dump"))
+    crash.wait()
+    with campaign.another_node():
+        campaign.finish()
+
+
+@pytest.mark.parametrize("point", sorted(AFTER_AN_OUTAGE))
+def test_a_death_after_an_outage_loses_nothing(
+    redis_server: RedisServer, tmp_path: Path, point: str
+) -> None:
+    with Proxy(redis_server.url) as proxy, Campaign(proxy.url, tmp_path) as campaign:
+        crash = CrashAt(point, folder=tmp_path)
+        node = campaign.start("--processes", "1", crash=crash)
+        assert campaign.one("append", "first").result(timeout=20) == "first"
+        proxy.refuse()
+        proxy.cut()
+        eventually(lambda: "is away" in node.log, timeout=20)
+        proxy.heal()
+        campaign.submit()
+        crash.wait()
+        with campaign.another_node():
+            campaign.finish()
+
+
+@pytest.mark.parametrize("point", sorted(WITH_A_BACKEND))
+def test_a_death_around_a_result_of_its_own_loses_nothing(
+    redis_server: RedisServer, tmp_path: Path, point: str
+) -> None:
+    backend = redis_server.url.removesuffix("/0") + "/1"
+    with Campaign(redis_server.url, tmp_path, TASKRUNNER_BACKEND=backend) as campaign:
+        campaign.submit()
+        crash = CrashAt(point, folder=tmp_path)
+        campaign.start("--processes", "1", crash=crash)
+        crash.wait()
+        with campaign.another_node():
+            campaign.finish()
+
+
+# -- clients
+
+
+def die_in_client(campaign: Campaign, point: str, folder: Path) -> bool:
+    """A client dies at this point of its only call; whether that was after it."""
+    client = start_client(campaign, CrashAt(point, folder=folder))
+    assert client.wait(timeout=30) == -9
+    return point.endswith(".after")
+
+
+def start_client(campaign: Campaign, crash: CrashAt) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", CLIENT, crash.point.partition(".")[0], str(campaign.out)],
         cwd=ROOT,
-        env={**fleet.environ, "TASKRUNNER_TEST_CRASH": point},
+        env={**campaign.environ, **crash.environ},
     )
-    assert died.returncode == -9
-    fleet.start("--processes", "1")
-    app = fleet.app()
-    assert app.enqueue(NAME + "add", args=(1, 1)).result(timeout=20) == 2
-    assert lines(out) == (["client"] if stored else [])
+
+
+@pytest.mark.parametrize("point", sorted(both("enqueue", "aenqueue")))
+def test_a_client_that_dies_has_submitted_or_not(
+    campaign: Campaign, tmp_path: Path, point: str
+) -> None:
+    done = die_in_client(campaign, point, tmp_path)
+    with campaign.another_node():
+        if done:
+            assert campaign.client.job(CLIENTS_JOB, queue="default").result(timeout=20) == "client"
+        assert campaign.one("append", "last").result(timeout=20) == "last"
+    assert set(lines(campaign.out)) == ({"client", "last"} if done else {"last"})
+
+
+@pytest.mark.parametrize("point", sorted(both("cancel")))
+def test_a_client_that_dies_has_cancelled_or_not(
+    campaign: Campaign, tmp_path: Path, point: str
+) -> None:
+    job = campaign.client.tasks["append"].options(job_id=CLIENTS_JOB).enqueue("", "")
+    done = die_in_client(campaign, point, tmp_path)
+    assert job.state() is (State.CANCELLED if done else State.PENDING)
+
+
+@pytest.mark.parametrize("point", sorted(both("send")))
+def test_a_client_that_dies_has_sent_its_command_or_not(
+    campaign: Campaign, tmp_path: Path, point: str
+) -> None:
+    broker = campaign.client.broker
+    assert isinstance(broker, Broker)
+    broker.join(NodeInfo("n1", lease=60), ["default"])
+    done = die_in_client(campaign, point, tmp_path)
+    assert [command.do for command in broker.commands("n1")] == (["stop"] if done else [])
+
+
+@pytest.mark.parametrize("point", sorted(both("get", "watch", "open_mailbox", "wait")))
+def test_a_client_that_dies_while_it_waits_is_nobodys_trouble(
+    campaign: Campaign, redis_server: RedisServer, tmp_path: Path, point: str
+) -> None:
+    append = campaign.client.tasks["append"]
+    job = append.options(job_id=CLIENTS_JOB).enqueue(str(campaign.out), "client")
+    crash = CrashAt(point, folder=tmp_path)
+    client = start_client(campaign, crash)
+    record = f"{{{campaign.namespace}:default}}:job:{CLIENTS_JOB}"
+
+    def is_watched_or_dead(redis: Redis) -> bool:
+        return crash.has_happened or redis.hget(record, "v") is not None
+
+    redis_server.wait_for(is_watched_or_dead)
+    with campaign.another_node():
+        assert job.result(timeout=20) == "client"
+    assert client.wait(timeout=20) == -9
+    assert lines(campaign.out) == ["client"]

@@ -236,6 +236,24 @@ def test_a_dropped_request_is_not_executed(proxy: Proxy) -> None:
     client.close()
 
 
+def test_a_held_request_is_executed_when_healed(proxy: Proxy, redis_server: RedisServer) -> None:
+    sock = socket.create_connection(("127.0.0.1", proxy.port))
+    sock.settimeout(0.2)
+    proxy.hold_request(containing=b"counter", keep=12)
+    sock.sendall(b"*2\r\n$4\r\nINCR\r\n$7\r\ncounter\r\n")
+    with pytest.raises(TimeoutError):
+        sock.recv(100)
+    sock.sendall(b"*1\r\n$4\r\nPING\r\n")
+    with redis_server.client() as client:
+        assert client.get("counter") is None
+    proxy.heal()
+    answer = b""
+    while not answer.endswith(b"+PONG\r\n"):
+        answer += sock.recv(100)
+    assert answer == b":1\r\n+PONG\r\n"
+    sock.close()
+
+
 def test_a_fault_that_does_not_happen_is_an_error(proxy: Proxy) -> None:
     with pytest.raises(AssertionError, match="not within 0 s"):
         proxy.drop_reply(after="never").wait(0)
