@@ -220,7 +220,7 @@ class Job(Generic[R]):
             # Only what the winning delivery stored counts: a fenced run may have stored too.
             key = ResultKey(record.queue, record.id, record.node or "", record.number or 0)
             packed = ride_out(lambda: backend.get([key])[0])
-        if packed is None:
+        if not packed:  # an empty one is what is left of a result that the store has lost
             raise ResultExpired(f"the result of job {self.id} is no longer kept", job_id=self.id)
         return self._app.codec.unpack(packed)  # type: ignore[no-any-return]
 

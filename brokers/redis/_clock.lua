@@ -4,12 +4,28 @@
 -- ARGV[2]  the queue's name
 -- ARGV[3]  ms for which the record of a job is kept that the store itself ends
 local call, floor = redis.call, math.floor
+-- What stands in a store may have been damaged: a number that is none, or beyond all measure, is nil.
+local function sound(text)
+  local found = tonumber(text or nil)
+  return found and found > -1e15 and found < 1e15 and found or nil
+end
+
+-- Add to a counter; one that is no number begins anew.
+local function bump(key, field, by)
+  local answer = redis.pcall('HINCRBY', key, field, by)
+  if type(answer) == 'table' then
+    answer = math.max(by, 0)
+    call('HSET', key, field, answer)
+  end
+  return answer
+end
+
 local P = string.sub(KEYS[1], 1, -5)
 local BELL, QUEUE = ARGV[1], ARGV[2]
 local meta = call('HMGET', KEYS[1], 'skew', 'last', 'since')
 local time = call('TIME')
 -- Milliseconds; `now` has a fraction, so that what happens in order sorts in order.
-local now = time[1] * 1000 + time[2] / 1000 + (meta[1] or 0)
+local now = time[1] * 1000 + time[2] / 1000 + (sound(meta[1]) or 0)
 local ms = floor(now)
 -- Redis turns a number into text slowly: where one is written often, it is done once.
 local MS = string.format('%.0f', ms)

@@ -9,10 +9,26 @@ local function count(name, by)
   counts[name] = (counts[name] or 0) + by
 end
 
+-- A record's priority, as it counts.
+local function level(priority)
+  return priority and string.match(priority, '^%d$') or '5'
+end
+
+local NUMBERS = { 'e', 'd', 'n', 'f', 'x', 'l', 'z' }
+
+-- What cannot be right counts as absent, and the job as damaged.
+local function mend(job)
+  for _, name in ipairs(NUMBERS) do
+    if job[name] and not sound(job[name]) then job[name], job.damaged = nil, true end
+  end
+  if job.p and level(job.p) ~= job.p then job.p, job.damaged = nil, true end
+end
+
 -- A job's short record by the names of its fields; empty where there is none.
 local function read(id)
   local job, flat = {}, call('HGETALL', P .. 'job:' .. id)
   for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
+  if job.p or job.e or job.d or job.n or job.f or job.x or job.l or job.z then mend(job) end
   return job
 end
 
@@ -54,7 +70,7 @@ end
 -- little more, a quarter of a millisecond at most.
 local function schedule(set, entries)
   local before, soonest = math.min(first_due('scheduled'), first_due('retrying')), math.huge
-  local order = call('HINCRBY', KEYS[1], 'order', #entries / 2)
+  local order = bump(KEYS[1], 'order', #entries / 2)
   for i = 1, #entries, 2 do
     soonest = math.min(soonest, entries[i])
     entries[i] = entries[i] + (order - #entries / 2 + (i + 1) / 2) % 1024 / 4096
@@ -94,17 +110,20 @@ local function flush()
     push_all('LPUSH', priority, list)
   end
   for name, by in pairs(counts) do
-    if by ~= 0 then call('HINCRBY', P .. 'stats', name, by) end
+    if by ~= 0 then bump(P .. 'stats', name, by) end
   end
   if next(tails) or next(heads) then ring_ready() end
 end
 
+local function forget_parked(id, key)
+  call('ZREM', P .. 'parked:' .. key, id)
+  if bump(P .. 'parked', key, -1) <= 0 then call('HDEL', P .. 'parked', key) end
+end
+
 -- Take a job out of `parked:KEY`.
 local function unpark(id, key)
-  key = long(id, 'y', key)
-  call('ZREM', P .. 'parked:' .. key, id)
+  forget_parked(id, long(id, 'y', key))
   call('ZREM', P .. 'parking', id)
-  if call('HINCRBY', P .. 'parked', key, -1) <= 0 then call('HDEL', P .. 'parked', key) end
   call('HDEL', P .. 'job:' .. id, 'y')
   count('waiting', -1)
 end
@@ -113,9 +132,9 @@ end
 local function leave(id, job)
   if job.s == 'pending' then
     count('p' .. (job.p or '5'), -1)
-    job.q = call('HINCRBY', P .. 'job:' .. id, 'q', 1)
+    job.q = bump(P .. 'job:' .. id, 'q', 1)
   elseif job.s == 'waiting' then
-    unpark(id, job.y)
+    unpark(id, job.y or '')
   else
     call('ZREM', P .. job.s, id)
     count(job.s, -1)
@@ -155,7 +174,7 @@ end
 
 -- A tombstone answers for its job as long as calls about it can be repeated, by the skewed clock.
 local function is_gone(state, finished)
-  return not state or state == 'gone' and ms >= (finished or 0) + GRAVE
+  return not state or state == 'gone' and ms >= (sound(finished) or 0) + GRAVE
 end
 
 -- Remove a finished record; what is needed to repeat the calls about it stays a while longer.
@@ -163,9 +182,10 @@ local function bury(id, state)
   local key = P .. 'job:' .. id
   local job = call('HMGET', key, 'z', 'o', 'k', 'q')
   remove(id, state)
-  local left = (job[1] or ms) + GRAVE - ms
+  local finished = sound(job[1]) or ms
+  local left = finished + GRAVE - ms
   if left <= 0 then return end
-  call('HSET', key, 's', 'gone', 'z', job[1] or ms, 'o', job[2] or '', 'k', job[3] or '')
+  call('HSET', key, 's', 'gone', 'z', finished, 'o', job[2] or '', 'k', job[3] or '')
   if job[4] then call('HSET', key, 'q', job[4]) end
   call('PEXPIRE', key, left)
 end

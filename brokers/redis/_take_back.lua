@@ -9,7 +9,7 @@ local function take_one(id, number, node, loss)
   local job = read(id)
   if job.s ~= 'active' or job.o ~= '+' .. number .. ':' .. node then return false end
   count('active', -1)
-  if loss > 0 and call('HINCRBY', key, 'l', loss) >= LOSSES_OF_SUSPECTS then call('HSET', key, 'a', 1) end
+  if loss > 0 and bump(key, 'l', loss) >= LOSSES_OF_SUSPECTS then call('HSET', key, 'a', 1) end
   if job.u then
     call('HDEL', P .. 'cancel:' .. node, number)
     finish(id, 'cancelled', job.v, KEEP)
@@ -30,7 +30,7 @@ local function take_from(node, limit, loss)
     local page = call('HSCAN', active, cursor, 'COUNT', limit)
     cursor = page[1]
     for i = 1, #page[2], 2 do
-      if page[2][i] ~= 'last' then found[#found + 1] = { tonumber(page[2][i]), page[2][i + 1], page[2][i] } end
+      if page[2][i] ~= 'last' then found[#found + 1] = { sound(page[2][i]) or 0, page[2][i + 1], page[2][i] } end
     end
   until cursor == '0' or #found >= limit
   table.sort(found, function(a, b) return a[1] < b[1] end)

@@ -31,7 +31,6 @@ from taskrunner.brokers.redis.address import SCHEMES, Address
 from taskrunner.brokers.redis.calls import SLICE
 from taskrunner.brokers.redis.client import RedisClient, to_ms
 from taskrunner.brokers.redis.connection import Talk
-from taskrunner.brokers.redis.keys import LAST_NUMBER
 from taskrunner.brokers.redis.scripts import Command as ScriptCall
 from taskrunner.errors import NodeLost
 from taskrunner.states import State
@@ -83,7 +82,7 @@ class RedisBroker(RedisClient, Broker):
             outcomes,
             lambda queue, blob: self._scripts.settle(queue, node=node, outcomes=blob.packed),
         )
-        return [replies.STATE_OF_LETTER[letter] for letter in letters]
+        return [replies.STATE_OF_LETTER.get(letter) for letter in letters]
 
     def note(self, node: str, notes: Sequence[Note]) -> list[bool]:
         answers = self._calls.by_row(
@@ -136,10 +135,7 @@ class RedisBroker(RedisClient, Broker):
             had_jobs, *flat = answer
             if had_jobs:
                 self._registered.add(queue)
-            cancelled += [
-                (JobKey(queue, job_id.decode()), int(number))
-                for number, job_id in replies.pairs(flat).items()
-            ]
+            cancelled += replies.held_jobs(queue, replies.pairs(flat))
         return cancelled
 
     def _beat_timeout(self, lease: float) -> float:
@@ -159,7 +155,10 @@ class RedisBroker(RedisClient, Broker):
     def commands(self, node: str, done: Sequence[str] = ()) -> list[Command]:
         ask = self._scripts.commands(node=node, keep_ms=to_ms(COMMAND_KEPT), done=done)
         (answer,) = self._calls.run([ask])
-        return [Command.unpack(i.decode(), packed) for i, packed in replies.pairs(answer).items()]
+        return [
+            Command.unpack(replies.text(name), packed)
+            for name, packed in replies.pairs(answer).items()
+        ]
 
     def leave(self, node: str, queues: Sequence[str]) -> None:
         self._forget([node])
@@ -200,12 +199,7 @@ class RedisBroker(RedisClient, Broker):
                 cursors[queue] = cursor
                 if cursor == b"0":
                     del cursors[queue]
-        return [
-            (JobKey(queue, job_id.decode()), int(number))
-            for queue, jobs in found.items()
-            for number, job_id in jobs.items()
-            if number != LAST_NUMBER
-        ]
+        return [held for queue, jobs in found.items() for held in replies.held_jobs(queue, jobs)]
 
     # -- upkeep
 
@@ -228,7 +222,7 @@ class RedisBroker(RedisClient, Broker):
     def set_skew(self, seconds: float) -> None:
         ms = to_ms(seconds)
         known, _ = self._calls.ask([("SMEMBERS", self._keys.queues), ("SET", self._keys.skew, ms)])
-        queues = {name.decode() for name in known} | self._scripts.queues_called
+        queues = {replies.text(name) for name in known} | self._scripts.queues_called
         self._calls.run([self._scripts.set_skew(queue, ms=ms) for queue in sorted(queues)])
 
 

@@ -18,10 +18,12 @@ local function cancel(id)
     return 1
   end
   if state ~= 'active' then return 0 end
-  local number, node = string.match(job.o, '^.(%d+):(.*)$')
   call('HSET', P .. 'job:' .. id, 'u', 1)
-  call('HSET', P .. 'cancel:' .. node, number, id)
-  call('PUBLISH', BELL .. node, '2 ' .. QUEUE .. ' ' .. id)
+  local delivery, node = string.match(job.o or '', '^.(%d+):(.*)$')
+  if delivery then
+    call('HSET', P .. 'cancel:' .. node, delivery, id)
+    call('PUBLISH', BELL .. node, '2 ' .. QUEUE .. ' ' .. id)
+  end
   return 1
 end
 

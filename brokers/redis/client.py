@@ -189,7 +189,7 @@ class RedisClient(BrokerClient):
 
     def queues(self) -> list[str]:
         (names,) = self._calls.ask([("SMEMBERS", self._keys.queues)])
-        return sorted(name.decode() for name in names)
+        return sorted(map(replies.text, names))
 
     def nodes(self) -> list[NodeInfo]:
         (answer,) = self._calls.run([self._scripts.nodes()])
@@ -213,7 +213,7 @@ class RedisClient(BrokerClient):
         most = max(1, min(limit, SLICE))
         (answer,) = self._calls.run([self._scripts.records(kind, start=cursor, limit=most)])
         following, *flat = answer
-        found = [Record(i.decode(), value) for i, value in replies.pairs(flat).items()]
+        found = [Record(replies.text(i), value) for i, value in replies.pairs(flat).items()]
         return Records(found, following.decode())
 
     def remove_record(self, kind: str, record_id: str) -> None:

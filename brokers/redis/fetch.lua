@@ -21,7 +21,7 @@ if not score or tonumber(score) == 0 then return -1 end
 local ready = call('HMGET', P .. 'stats', 'p9', 'p8', 'p7', 'p6', 'p5', 'p4', 'p3', 'p2', 'p1', 'p0')
 local left = 0
 for i = 1, 10 do
-  ready[i] = tonumber(ready[i] or 0)
+  ready[i] = sound(ready[i]) or 0
   left = left + ready[i]
 end
 
@@ -34,7 +34,7 @@ local function answer(id, job, number)
   local at = #reply
   reply[at + 1] = id
   reply[at + 2] = tonumber(number)
-  reply[at + 3] = job.w or call('GET', P .. 'body:' .. id) or ''
+  reply[at + 3] = not job.damaged and (job.w or call('GET', P .. 'body:' .. id)) or ''
   reply[at + 4] = more
 end
 
@@ -77,8 +77,19 @@ local function take(entry, priority)
   end
 end
 
+-- Counters may have been lost: are there ready lists all the same?
+local function is_more()
+  local lists = {}
+  for i = 0, 9 do lists[i + 1] = P .. 'ready:' .. i end
+  return call('EXISTS', unpack(lists)) > 0
+end
+
+local function wants_more()
+  return #taken / 2 < limit and looked < LOOKS
+end
+
 local function drain(priority)
-  while #taken / 2 < limit and looked < LOOKS do
+  while wants_more() do
     local entries = call('LPOP', P .. 'ready:' .. priority, math.min(limit - #taken / 2, SLICE))
     if not entries then return end
     looked = looked + #entries
@@ -90,9 +101,9 @@ local function take_parked(key)
   for _, id in ipairs(call('ZRANGE', P .. 'parked:' .. key, 0, limit - #taken / 2 - 1)) do
     local job = read(id)
     if job.s ~= 'waiting' then
-      call('ZREM', P .. 'parked:' .. key, id) -- left by a hand that went around the scripts
+      forget_parked(id, key) -- left by a hand that went around the scripts
     elseif admit(id) then
-      unpark(id, job.y)
+      unpark(id, key)
       if not settle_late(id, job) then deliver(id, job) end
     end
   end
@@ -113,7 +124,7 @@ local function repeat_answer()
 end
 
 local last = limit > 0 and call('HGET', ACTIVE, 'last')
-if last and first <= tonumber(last) then
+if last and first <= (sound(last) or 0) then
   repeat_answer()
 elseif limit > 0 then
   for i = 7, #ARGV do
@@ -122,6 +133,10 @@ elseif limit > 0 then
   for i = 1, 10 do
     if ready[i] > 0 then drain(tostring(10 - i)) end
   end
+  if wants_more() and is_more() then
+    for i = 1, 10 do drain(tostring(10 - i)) end
+  end
+  if wants_more() then left = 0 end -- there is nothing, whatever they say
   for i = 1, #taken, SLICE do
     call('HSET', ACTIVE, unpack(taken, i, math.min(i + SLICE - 1, #taken)))
   end

@@ -26,7 +26,8 @@ Of one queue; the hash tag puts all of them into one slot of a cluster. Times in
       failed       zset    ids by the time they failed
       stats        hash    jobs by state, pending ones by priority (p9 … p0); processed, failures
       meta         hash    skew; last, since: beats; order: a counter; at:PRIORITY, scan: where sweep
-                           goes on
+                           goes on; gone: ready lists that it makes anew; off:…: differences
+                           between counters and indexes that it could not clear up
 
     the record, `job:ID`; what is absent has its default, what is empty is in `more:ID`
       s state   c created   p priority   w wire   k call   t eta   e expires   d deadline
@@ -65,7 +66,6 @@ from taskrunner.errors import OptionError
 
 JOB = "job:"
 META = "meta"
-LAST_NUMBER = b"last"
 
 QUEUE_KEYS = frozenset(
     {"scheduled", "retrying", "expiring", "parked", "parking", "holders", "leases", "idle"}

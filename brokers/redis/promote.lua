@@ -13,9 +13,11 @@ table.sort(due, function(a, b) return a[1] < b[1] or a[1] == b[1] and a[2] < b[2
 local gone = { scheduled = {}, retrying = {} }
 for i = 1, math.min(limit, #due) do
   local id, set = due[i][2], due[i][3]
-  local job = call('HMGET', P .. 'job:' .. id, 'p', 'q')
-  call('HSET', P .. 'job:' .. id, 's', 'pending')
-  push(tails, id, job[1] or '5', job[2])
+  local job = call('HMGET', P .. 'job:' .. id, 's', 'p', 'q')
+  if job[1] == set then -- else its record is gone, or was changed by a hand that went around us
+    call('HSET', P .. 'job:' .. id, 's', 'pending')
+    push(tails, id, level(job[2]), job[3])
+  end
   table.insert(gone[set], id)
 end
 for set, ids in pairs(gone) do

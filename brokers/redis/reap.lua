@@ -12,13 +12,12 @@ for i = 5, #ARGV do
   end
 end
 local longest = 0
-for _, lease in ipairs(call('HVALS', LEASES)) do longest = math.max(longest, tonumber(lease)) end
+for _, lease in ipairs(call('HVALS', LEASES)) do longest = math.max(longest, sound(lease) or 0) end
 if is_gap(longest) then
   renew_all()
 else
   for _, node in ipairs(call('ZRANGEBYSCORE', HOLDERS, '(0', now)) do
-    local lease = tonumber(call('HGET', LEASES, node) or 0)
-    if ms - (meta[3] or ms) >= lease then call('ZADD', HOLDERS, 0, node) end
+    if ms - (sound(meta[3]) or ms) >= length_of(node) then call('ZADD', HOLDERS, 0, node) end
   end
 end
 -- 0: condemned. A node stays so until all it held has been taken back.

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgpack
 
-from taskrunner.brokers.base import PRIORITIES, Delivery, JobRecord, NodeInfo, QueueStats
+from taskrunner.brokers.base import PRIORITIES, Delivery, JobKey, JobRecord, NodeInfo, QueueStats
 from taskrunner.message import LONGEST
 from taskrunner.states import State
 
@@ -26,6 +26,8 @@ STATE_OF_LETTER: Final[Mapping[int, State | None]] = {
 }
 """What settle.lua answers."""
 
+_BEYOND: Final = 10**15
+_YEAR_10000_MS: Final = 253_402_300_800_000
 SEEN_LEASES: Final = 2
 """Leases for which a silent node is still shown."""
 
@@ -35,20 +37,32 @@ def pairs(flat: Sequence[Any]) -> dict[Any, Any]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
+def text(found: bytes) -> str:
+    """A name or an id; what is no UTF-8 is nobody's, and stays recognizable."""
+    return found.decode(errors="replace")
+
+
+def held_jobs(queue: str, flat: Mapping[bytes, bytes]) -> Iterator[tuple[JobKey, int]]:
+    """Jobs and their deliveries' numbers, from a hash of ids by number."""
+    for number, job_id in flat.items():
+        if number.isdigit():
+            yield JobKey(queue, text(job_id)), int(number)
+
+
 def deliveries(queue: str, node: str, flat: Sequence[Any]) -> Iterator[Delivery]:
     """What fetch.lua answers: id, number, wire and more of each, flat, after one number."""
     items = iter(flat)
     next(items)
     for job_id, number, wire, more in zip(items, items, items, items, strict=True):
         if more is None:
-            yield Delivery(queue, job_id.decode(), node, number, wire, 0, 0, 0, 0, None, None)
+            yield Delivery(queue, text(job_id), node, number, wire, 0, 0, 0, 0, None, None)
         else:
             more += [None] * (7 - len(more))
-            attempts, failures, crashes, losses = (int(item or 0) for item in more[:4])
+            attempts, failures, crashes, losses = (max(0, _whole(item) or 0) for item in more[:4])
             expires_in, deadline_in = (None if ms is None else ms / 1000 for ms in more[4:6])
             yield Delivery(
                 queue,
-                job_id.decode(),
+                text(job_id),
                 node,
                 number,
                 wire,
@@ -69,17 +83,14 @@ def job_record(queue: str, job_id: str, found: Sequence[Any] | None) -> JobRecor
     flat, wire, result, errors, long = found
     job = pairs(flat)
     job.update(pairs(long))
-    if b"w" not in job:
-        job[b"w"] = wire or b""
-    if result is not None:
-        job[b"r"] = result
     node, number = _token(job.get(b"o"))
+    state, problem = _state(job[b"s"])
     return JobRecord(
         queue=queue,
         id=job_id,
-        state=State(job[b"s"].decode()),
-        wire=job[b"w"],
-        priority=int(job.get(b"p", 5)),
+        state=state,
+        wire=job.get(b"w", wire or b""),
+        priority=_priority(job.get(b"p", b"5")),
         attempts=_count(job, b"n"),
         failures=_count(job, b"f"),
         crashes=_count(job, b"x"),
@@ -94,39 +105,62 @@ def job_record(queue: str, job_id: str, found: Sequence[Any] | None) -> JobRecor
         number=number,
         pid=_count(job, b"i") if b"i" in job else None,
         progress=job.get(b"g"),
-        result=job.get(b"r"),
+        result=result if result is not None else job.get(b"r"),
         errors=tuple(errors),
-        reason=_text(job, b"m"),
+        reason=problem or _text(job, b"m"),
         cancelling=b"u" in job,
         park_key=_text(job, b"y"),
         suspect=b"a" in job,
     )
 
 
+# What stands in a store may have been damaged: what cannot be read of one job is as if it were not
+# there, and hides neither the rest of it nor its neighbours.
+
+
+def _state(found: bytes) -> tuple[State, str | None]:
+    """A state that is none, or one of a later version, is shown as the failure that it is here."""
+    try:
+        return State(text(found)), None
+    except ValueError:
+        return State.FAILED, f"unreadable: its state is {text(found)!r}"
+
+
+def _whole(packed: Any) -> int | None:
+    try:
+        found = int(packed)
+    except (TypeError, ValueError):
+        return None
+    return found if abs(found) < _BEYOND else None
+
+
+def _priority(packed: bytes) -> int:
+    found = _whole(packed)
+    return found if found is not None and found in PRIORITIES else 5
+
+
 def _count(job: Fields, name: bytes) -> int:
-    return int(job.get(name, 0))
+    return max(0, _whole(job.get(name)) or 0)
 
 
 def _seconds(job: Fields, name: bytes) -> float | None:
-    found = job.get(name)
-    return int(found) / 1000 if found else None
+    found = _whole(job.get(name))
+    return None if found is None or not 0 <= found < _YEAR_10000_MS else found / 1000
 
 
 def _text(job: Fields, name: bytes) -> str | None:
     found = job.get(name)
-    return None if found is None else found.decode()
+    return None if found is None else text(found)
 
 
 def _token(owner: bytes | None) -> tuple[str | None, int | None]:
-    if not owner:
-        return None, None
-    number, _, node = owner[1:].decode().partition(":")
-    return node, int(number)
+    number, colon, node = text(owner or b"")[1:].partition(":")
+    return (node, int(number)) if colon and number.isdigit() and number.isascii() else (None, None)
 
 
 def queue_stats(queue: str, stats: Sequence[bytes], parked: Sequence[bytes]) -> QueueStats:
     """The counters of one queue."""
-    found = {name.decode(): int(count) for name, count in pairs(stats).items()}
+    found = {text(name): max(0, _whole(count) or 0) for name, count in pairs(stats).items()}
     ready = {p: found[f"p{p}"] for p in PRIORITIES if found.get(f"p{p}")}
     counts = {state: found.get(state.value, 0) for state in State}
     counts[State.PENDING] = sum(ready.values())
@@ -134,7 +168,7 @@ def queue_stats(queue: str, stats: Sequence[bytes], parked: Sequence[bytes]) -> 
         queue=queue,
         counts=counts,
         pending_by_priority=ready,
-        parked={key.decode(): int(count) for key, count in pairs(parked).items()},
+        parked={text(key): _whole(count) or 0 for key, count in pairs(parked).items()},
         processed=found.get("processed", 0),
         failed=found.get("failures", 0),
     )

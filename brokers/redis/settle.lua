@@ -19,8 +19,8 @@ local function write_down(id, key, row, job)
     call('LPUSH', P .. 'errors:' .. id, row[9])
     call('LTRIM', P .. 'errors:' .. id, 0, ERRORS_KEPT - 1)
   end
-  if row[12] == FAILURE then call('HINCRBY', key, 'f', 1) end
-  if row[12] == CRASH then call('HINCRBY', key, 'x', 1) end
+  if row[12] == FAILURE then bump(key, 'f', 1) end
+  if row[12] == CRASH then bump(key, 'x', 1) end
   if row[10] then
     put(id, 'm', row[10])
   elseif job.m then
@@ -78,8 +78,8 @@ local function park(id, key, row)
   local park_key = row[13] or ''
   call('HSET', key, 's', 'waiting')
   put(id, 'y', park_key)
-  call('ZADD', P .. 'parked:' .. park_key, call('HINCRBY', KEYS[1], 'order', 1), id)
-  if call('HINCRBY', P .. 'parked', park_key, 1) == 1 then ring_all('6 ' .. QUEUE .. ' ' .. park_key) end
+  call('ZADD', P .. 'parked:' .. park_key, bump(KEYS[1], 'order', 1), id)
+  if bump(P .. 'parked', park_key, 1) == 1 then ring_all('6 ' .. QUEUE .. ' ' .. park_key) end
   call('ZADD', P .. 'parking', now + row[11] * 1000, id)
   count('waiting', 1)
   return 'W'
@@ -133,17 +133,21 @@ local function settle(id, key, token, row, job)
 end
 
 local function answer(row)
-  local id, number = row[2], to_text(row[3])
-  local key, token, job = P .. 'job:' .. id, number .. ':' .. node, read(id)
+  local id, delivery = row[2], to_text(row[3])
+  local key, token, job = P .. 'job:' .. id, delivery .. ':' .. node, read(id)
   local owner = job.o
-  if not owner or string.sub(owner, 2) ~= token then return '-' end
+  if not owner or string.sub(owner, 2) ~= token then
+    -- Where the record has lost its token the set still says that the node holds the job.
+    if call('HGET', P .. 'active:' .. node, delivery) == id then freed[#freed + 1] = delivery end
+    return '-'
+  end
   local mark = string.sub(owner, 1, 1)
   if mark ~= '+' then -- settled before
     return is_gone(job.s, job.z) and '-' or mark
   end
   if job.s ~= 'active' and job.s ~= 'pending' then return '-' end
-  freed[#freed + 1] = number
-  if job.u then call('HDEL', P .. 'cancel:' .. node, number) end
+  freed[#freed + 1] = delivery
+  if job.u then call('HDEL', P .. 'cancel:' .. node, delivery) end
   local letter = settle(id, key, token, row, job)
   if letter ~= 'S' then call('HSET', key, 'o', letter .. token) end
   release(id)

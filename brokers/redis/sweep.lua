@@ -5,7 +5,7 @@
 -- ARGV[5]  ms for which failed jobs are kept
 -- ARGV[6]  how many failed jobs are kept
 -- Returns  how many things were done or looked at in vain; 0: all clean
--- include: _clock _move _take_back
+-- include: _clock _move _take_back _lost
 local FINISHED = { succeeded = true, failed = true, cancelled = true, expired = true }
 local IDLE = { scheduled = true, pending = true, waiting = true, retrying = true }
 local limit, work = tonumber(ARGV[4]), 0
@@ -55,7 +55,7 @@ local function is_own(entry, priority)
   local mark = string.find(entry, '\0', 1, true)
   if mark then id, generation = string.sub(entry, 1, mark - 1), string.sub(entry, mark + 1) end
   local job = call('HMGET', P .. 'job:' .. id, 's', 'p', 'q')
-  return job[1] == 'pending' and (job[2] or '5') == priority and job[3] == generation
+  return job[1] == 'pending' and level(job[2]) == priority and job[3] == generation
 end
 
 -- Drop disowned entries among the next ones of a ready list; `at:PRIORITY` says where to go on.
@@ -63,13 +63,9 @@ local function drop_entries(priority, owned)
   local list, place = P .. 'ready:' .. priority, 'at:' .. priority
   local length = call('LLEN', list)
   local most = room()
+  -- However few the counter says there are, each entry is looked at: a counter may be lost.
   if length <= owned or most == 0 then return end
-  if owned <= 0 then
-    work = work + 1
-    call('HDEL', KEYS[1], place)
-    return call('UNLINK', list)
-  end
-  local from = tonumber(call('HGET', KEYS[1], place) or 0)
+  local from = sound(call('HGET', KEYS[1], place)) or 0
   local entries, dropped = call('LRANGE', list, from, from + most - 1), 0
   for i, entry in ipairs(entries) do
     if not is_own(entry, priority) then
@@ -85,40 +81,13 @@ local function drop_entries(priority, owned)
   work = work + dropped + (from > 0 and 1 or 0)
 end
 
--- An active job that no node's set holds, or a set of a node that is not known, is only left behind
--- by a hand that went around the scripts. The counter betrays it; then all keys are walked.
-local function find_strays()
-  local stats, held = P .. 'stats', 0
-  for _, node in ipairs(call('ZRANGE', P .. 'holders', 0, -1)) do
-    held = held + call('HLEN', P .. 'active:' .. node) - call('HEXISTS', P .. 'active:' .. node, 'last')
-  end
-  local strays = (call('HGET', stats, 'active') or 0) - held
-  if strays <= 0 then return end
-  local page = call('SCAN', call('HGET', KEYS[1], 'scan') or '0', 'COUNT', 10 * limit)
-  local prefix = P .. 'job:'
-  for _, key in ipairs(page[2]) do
-    if string.sub(key, 1, #prefix) == prefix and call('HGET', key, 's') == 'active' then
-      local number, node = string.match(call('HGET', key, 'o') or '', '^.(%d+):(.*)$')
-      local id = string.sub(key, #prefix + 1)
-      if not (number and call('ZSCORE', P .. 'holders', node)
-          and call('HGET', P .. 'active:' .. node, number) == id) then
-        if number then call('HDEL', P .. 'active:' .. node, number) end
-        if take_one(id, number or '', node or '', 1) then strays = strays - 1 end
-      end
-    end
-  end
-  work = work + 1
-  call('HSET', KEYS[1], 'scan', page[1])
-  if page[1] == '0' then count('active', -strays) end -- all were seen: the rest is a miscount
-end
-
 remove_old()
 end_late('expiring', 'expired')
 end_late('parking', 'failed')
 local owned = call('HMGET', P .. 'stats', 'p0', 'p1', 'p2', 'p3', 'p4', 'p5', 'p6', 'p7', 'p8', 'p9')
 for i = 0, 9 do
-  drop_entries(tostring(i), (owned[i + 1] or 0) + (counts['p' .. i] or 0))
+  drop_entries(tostring(i), (sound(owned[i + 1]) or 0) + (counts['p' .. i] or 0))
 end
-find_strays()
+work = work + find_lost(limit)
 flush()
 return work

@@ -59,13 +59,15 @@ WRONG: dict[str, list[Any]] = {
     "error": ["text", 1],
     "reason": [b"bytes", 1],
     "delay": [None, -0.5, math.nan, math.inf],
-    "blame": [None, 3, -1, True],
+    "blame": [None, 4, -1, True],
     "park_key": [b"bytes", 1, []],
 }
 
 
 def good_row(**fields: Any) -> list[Any]:
-    return list(Outcome("q", "id", 1, OutcomeKind.SUCCEEDED)._replace(**fields))
+    """An outcome as it comes out of the pipe, with these fields instead."""
+    plain = Outcome("q", "id", 1, OutcomeKind.SUCCEEDED)
+    return list(plain._replace(**{"kind": 0, "blame": 0, **fields}))
 
 
 def fed(decoder: frames.Decoder, *chunks: bytes) -> list[list[Any]]:
@@ -182,6 +184,7 @@ def test_outcomes_pass(rows: list[list[Any]]) -> None:
     ("field", "value"), [(field, value) for field, values in WRONG.items() for value in values]
 )
 def test_one_wrong_field_makes_nonsense_of_a_report(field: str, value: Any) -> None:
+    assert checked([Kind.DONE, [good_row()]])
     rows = [good_row(), good_row(**{field: value}), good_row()]
     with pytest.raises(FrameError, match="DONE"):
         checked([Kind.DONE, rows])
