@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Protocol, TypeVar
 
 from taskrunner.brokers.base import Broker, NodeInfo
@@ -27,10 +28,12 @@ PROMOTE_LIMIT = 500
 REAP_LIMIT = 500
 SWEEP_LIMIT = 500
 SWEEPS_IN_A_ROW = 20
-T = TypeVar("T")
-
+LAPSE_S = 0.05
+"""How long after the end of a lease it is looked at: the store counts whole milliseconds."""
 SOON_S = 1.0
 """When a chore that found something to do is done again."""
+
+T = TypeVar("T")
 
 
 class Member(Protocol):
@@ -179,10 +182,18 @@ class SchedulerService:
         others = [node for node in self._broker.nodes() if node.id != mine]
         dead = self._proven_dead(others)
         count = sum(self._apart(queues, lambda some: self._broker.reap(some, REAP_LIMIT, dead)))
+        now = self._clock.monotonic()
+        self._next_house = min(self._next_house, now + next_lapse(others))
         if count:
             self._events.emit(JobsReturned(count=count, why="their node is gone"))
-            self._next_house = self._clock.monotonic()
+            self._next_house = now
 
     def _apart(self, queues: Sequence[str], do: Callable[[Sequence[str]], T]) -> list[T]:
         """One round trip; more only where a queue is bad, so that it stops no other."""
         return apart(queues, do, lambda error: self._mishaps.noticed(self.thread.name, error))
+
+
+def next_lapse(nodes: Sequence[NodeInfo]) -> float:
+    """Seconds until the first of their leases runs out, unless its node beats again."""
+    left = (node.lease - node.seen_ago for node in nodes)
+    return min((seconds + LAPSE_S for seconds in left if seconds > 0), default=inf)
