@@ -18,3 +18,17 @@ def stamp(path: str) -> float:
     from time import monotonic
 
     return monotonic()
+
+
+@app.task
+def linger(path: str) -> None:
+    """Write down when it starts; stay for a while the first time, so that it can be stopped."""
+    from time import monotonic, sleep
+
+    with open(path, "a+") as stamps:
+        stamps.write(f"{monotonic()}\n")
+        stamps.flush()
+        stamps.seek(0)
+        first = len(stamps.readlines()) == 1
+    if first:
+        sleep(600)
