@@ -135,7 +135,7 @@ def validate_queue_name(name: object, option: str = "queue") -> str:
     """Answer the name, or raise OptionError saying what a queue may be called."""
     if isinstance(name, str) and _QUEUE.fullmatch(name):
         return str(name)
-    raise _wrong(option, name, "1 to 128 letters, digits and - _ . : / @, without spaces")
+    raise wrong(option, name, "1 to 128 letters, digits and - _ . : / @, without spaces")
 
 
 def seconds(option: str, value: object, *, lowest: float = 0.0) -> float:
@@ -145,14 +145,15 @@ def seconds(option: str, value: object, *, lowest: float = 0.0) -> float:
     if _is_number(found) and lowest <= found <= LONGEST:
         return float(found)
     least = f"{lowest:g} or more" if lowest else "0 or more"
-    raise _wrong(option, value, f"seconds (fractions count) or a timedelta, {least}, finite")
+    raise wrong(option, value, f"seconds (fractions count) or a timedelta, {least}, finite")
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _wrong(option: str, value: object, accepts: str) -> OptionError:
+def wrong(option: str, value: object, accepts: str) -> OptionError:
+    """The error for a value that an option does not accept."""
     shown = repr(value)
     shown = shown if len(shown) <= 80 else f"{shown[:77]}…"
     return OptionError(f"{option}={shown}: expected {accepts}")
@@ -161,28 +162,29 @@ def _wrong(option: str, value: object, accepts: str) -> OptionError:
 def _priority(option: str, value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 9:
         return int(value)
-    raise _wrong(option, value, "a whole number from 0 to 9 (9 is the most urgent)")
+    raise wrong(option, value, "a whole number from 0 to 9 (9 is the most urgent)")
 
 
 def _retries(option: str, value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31:
         return int(value)
-    raise _wrong(option, value, "a whole number, 0 or more")
+    raise wrong(option, value, "a whole number, 0 or more")
 
 
 def _limit(option: str, value: object) -> float:
     return seconds(option, value, lowest=_SHORTEST)
 
 
-def _moment(option: str, value: object) -> float:
+def moment(option: str, value: object) -> float:
+    """A moment as seconds since the epoch. Raises OptionError unless it is an aware datetime."""
     return _aware(option, value, "a datetime with a time zone").timestamp()
 
 
 def _aware(option: str, value: object, accepts: str) -> datetime:
     if not isinstance(value, datetime):
-        raise _wrong(option, value, accepts)
+        raise wrong(option, value, accepts)
     if value.utcoffset() is None:
-        raise _wrong(option, value, f"{accepts}; this one has none: say which, for example UTC")
+        raise wrong(option, value, f"{accepts}; this one has none: say which, for example UTC")
     return value
 
 
@@ -193,19 +195,19 @@ def _expires(option: str, value: object) -> float | datetime:
         return seconds(option, value)
     except OptionError:
         accepts = "seconds (0 or more), a timedelta or a datetime with a time zone"
-        raise _wrong(option, value, accepts) from None
+        raise wrong(option, value, accepts) from None
 
 
 def _backoff(option: str, value: object) -> Backoff:
     if isinstance(value, Backoff):
         return value
-    raise _wrong(option, value, "a Backoff, for example Backoff(initial=1.0, maximum=60.0)")
+    raise wrong(option, value, "a Backoff, for example Backoff(initial=1.0, maximum=60.0)")
 
 
 def _retry_on(option: str, value: Any) -> tuple[str, ...]:
     kinds = [value] if isinstance(value, (type, str)) else value
     if not isinstance(kinds, Iterable):
-        raise _wrong(option, value, "exception classes, or their qualified names as text")
+        raise wrong(option, value, "exception classes, or their qualified names as text")
     return tuple(_exception_name(option, kind) for kind in kinds)
 
 
@@ -215,7 +217,7 @@ def _exception_name(option: str, kind: object) -> str:
     if isinstance(kind, str) and _CLASS.fullmatch(kind):
         return kind
     accepts = "exception classes, or their qualified names as text ('builtins.OSError')"
-    raise _wrong(option, kind, accepts)
+    raise wrong(option, kind, accepts)
 
 
 def _job_id(option: str, value: object) -> str:
@@ -226,19 +228,19 @@ def _job_id(option: str, value: object) -> str:
         and not any(letter.isspace() for letter in value)
     ):
         return str(value)
-    raise _wrong(option, value, f"1 to {LONGEST_TEXT} printable characters without spaces")
+    raise wrong(option, value, f"1 to {LONGEST_TEXT} printable characters without spaces")
 
 
 def _headers(option: str, value: object) -> Mapping[str, str]:
     if not isinstance(value, Mapping):
-        raise _wrong(option, value, "a mapping of text to text")
+        raise wrong(option, value, "a mapping of text to text")
     for key, item in value.items():
         if not (isinstance(key, str) and key and isinstance(item, str)):
-            raise _wrong(f"{option}[{key!r}]", item, "text under a key that is text")
+            raise wrong(f"{option}[{key!r}]", item, "text under a key that is text")
     try:
         size = sum(len(key.encode()) + len(item.encode()) for key, item in value.items())
     except UnicodeEncodeError as error:
-        raise _wrong(option, value, f"text that UTF-8 can carry ({error})") from error
+        raise wrong(option, value, f"text that UTF-8 can carry ({error})") from error
     if size > HEADERS_LIMIT_BYTES:
         raise OptionError(f"{option}: {size} bytes; at most {HEADERS_LIMIT_BYTES} are accepted")
     return MappingProxyType({str(key): str(item) for key, item in value.items()})
@@ -248,10 +250,10 @@ _ACCEPT: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "queue": lambda option, value: validate_queue_name(value, option),
     "priority": _priority,
     "delay": seconds,
-    "eta": _moment,
+    "eta": moment,
     "expires": _expires,
     "timeout": _limit,
-    "deadline": _moment,
+    "deadline": moment,
     "retries": _retries,
     "backoff": _backoff,
     "retry_on": _retry_on,
