@@ -29,7 +29,10 @@ from taskrunner.naming import LOADED_SCRIPT, nearest
 if TYPE_CHECKING:
     from taskrunner.app import App
 
-REDIS: Final = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
+REDIS: Final = (
+    *("redis", "rediss", "unix"),
+    *("redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"),
+)
 BROKERS: Final[Mapping[str, str]] = {
     "memory": "taskrunner.brokers.memory:MemoryBroker",
     **dict.fromkeys(REDIS, "taskrunner.brokers.redis.broker:RedisBroker"),

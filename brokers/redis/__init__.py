@@ -7,6 +7,9 @@ batches.py     many messages or outcomes in commands of a bounded size
 replies.py     what scripts answer, as the types of base
 connection.py  a pool of connections; `exchange` is one round trip
 aio.py         the same for asyncio
+cluster.py     connections to all servers of a cluster
+routing.py     which of them gets what, and what is made of what comes back
+slots.py       which of them has which key
 sentinel.py    connections to the master that sentinels name
 network.py     which of these an address asks for
 mailbox.py     the connection on which bells arrive

@@ -46,11 +46,15 @@ local function long(id, field, value)
   return value
 end
 
--- Wake one idle node. A name that nobody listens to any more is not the one.
+-- Wake one idle node. A name that nobody listens to any more is not the one. In a cluster PUBLISH
+-- reaches every server and counts only who listens at this one: there a node counts while its lease
+-- runs.
 local function ring_ready()
   for _ = 1, 5 do
     local node = call('SPOP', P .. 'idle')
-    if not node or call('PUBLISH', BELL .. node, '0 ' .. QUEUE) > 0 then return end
+    if not node then return end
+    local heard = call('PUBLISH', BELL .. node, '0 ' .. QUEUE) > 0
+    if heard or CLUSTERED and tonumber(call('ZSCORE', P .. 'holders', node) or 0) >= now then return end
   end
 end
 

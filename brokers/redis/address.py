@@ -28,6 +28,8 @@ SCHEMES: Final = (
     "redis",
     "rediss",
     "unix",
+    "redis+cluster",
+    "rediss+cluster",
     "redis+sentinel",
     "rediss+sentinel",
 )

@@ -26,7 +26,7 @@ from taskrunner.brokers.base import (
     Records,
 )
 from taskrunner.brokers.redis import replies
-from taskrunner.brokers.redis.address import Address
+from taskrunner.brokers.redis.address import CLUSTER, Address
 from taskrunner.brokers.redis.batches import blobs, message_row, windows
 from taskrunner.brokers.redis.calls import SLICE, Calls, places
 from taskrunner.brokers.redis.connection import Talk
@@ -51,7 +51,9 @@ class RedisClient(BrokerClient):
         self._address = address
         self._limits = limits
         self._keys = Keys(namespace)
-        self._scripts = Scripts(self._keys, keep_ms=to_ms(limits.retention))
+        self._scripts = Scripts(
+            self._keys, keep_ms=to_ms(limits.retention), clustered=address.kind == CLUSTER
+        )
         self._connections = connections(address)
         self._async_connections = async_connections(address)
         self._calls = Calls(self._connections, self._scripts)

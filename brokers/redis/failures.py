@@ -13,10 +13,12 @@ from redis.exceptions import (
     AuthenticationError,
     ClusterDownError,
     MasterDownError,
+    MovedError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
+    ResponseError,
     TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -32,9 +34,27 @@ _AWAY_CODES: Final = ("BUSY ", "MISCONF ", "NOREPLICAS ")
 """Codes of errors that redis-py has no class for."""
 
 
+class Unreached(ResponseError):
+    """Stands in the place of a reply that a server of a cluster would have given, if it were not
+    away."""
+
+    @classmethod
+    def by(cls, server: object, error: Exception) -> Unreached:
+        """For what happened to the connection to this server."""
+        made = cls(str(translate(error, str(server))))
+        made.__cause__ = error
+        return made
+
+
 def translate(error: Exception, shown: str) -> BrokerError:
     """What to raise, from `error`, for a call to the Redis at `shown`."""
     text = " ".join(str(error).split())
+    if isinstance(error, Unreached):
+        return BrokerUnavailable(text)
+    if isinstance(error, MovedError):
+        return BrokerUnavailable(f"Redis at {shown} is part of a cluster: say redis+cluster://")
+    if "cluster support disabled" in text:
+        return BrokerUnavailable(f"Redis at {shown} is no cluster: say redis://")
     if is_full(error):
         return BrokerFull(f"Redis at {shown} is full (maxmemory): {text}")
     if isinstance(error, AuthenticationError):

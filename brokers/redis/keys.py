@@ -25,6 +25,7 @@ Of one queue; the hash tag puts all of them into one slot of a cluster. Times in
       done         zset    ids of succeeded, cancelled and expired jobs by the time they may go
       failed       zset    ids by the time they failed
       stats        hash    jobs by state, pending ones by priority (p9 … p0); processed, failures
+      nothing      -       never there; named with each script in a cluster, see `scripts`
       meta         hash    skew; last, since: beats; order: a counter; at:PRIORITY, scan: where sweep
                            goes on; gone: ready lists that it makes anew; off:…: differences
                            between counters and indexes that it could not clear up
@@ -109,6 +110,10 @@ class Keys:
     def meta(self, queue: str) -> str:
         """The key that a queue's scripts are given; they make the others from it."""
         return self.of_queue(queue, META)
+
+    def nothing(self, key: str) -> str:
+        """A key that never exists, in the slot of another."""
+        return f"{key[: key.index('}')]}}}:nothing"
 
     def held_by(self, queue: str, node: str) -> str:
         return self.of_queue(queue, f"active:{node}")

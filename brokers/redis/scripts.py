@@ -1,7 +1,12 @@
 """One typed method for each .lua file; each answers a Command, which `run` turns into its result.
 
 A script is called by the SHA1 of its text. A server that does not have it says NOSCRIPT (after a
-restart, a failover, a flush); then it is loaded and the command repeated: scripts may be.
+restart, a failover, a flush); then the command is repeated with the text itself: scripts may be.
+
+In a cluster a second key goes with each command, one that never exists. While a slot is moved to
+another server, half of its keys may be gone, and a script would find that out half-way, when it has
+written already. But a command that names a key which is there and one which is not is refused
+before it begins, with TRYAGAIN.
 
 A file may ask for others in front of it (`-- include: _clock _move`). On Redis 7 and later its first
 line (`#!lua flags=…`) says that it may run in a full store. Redis 6.2 does not know such lines; there
@@ -13,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final, Generic, TypeVar
@@ -39,10 +44,12 @@ class Script:
     plain: bytes
 
     @classmethod
-    def read(cls, name: str) -> Script:
+    def read(cls, name: str, *, clustered: bool = False) -> Script:
         shebang, _, body = _text(name).partition("\n")
         included = [_text(part) for line in _INCLUDE.findall(body) for part in line.split()]
         text = _without_comments("\n".join([*included, body]))
+        if "CLUSTERED" in text:
+            text = f"local CLUSTERED = {str(clustered).lower()}\n{text}"
         start = _DRY_RUN if "allow-oom" in shebang else ""
         return cls(name, f"{shebang}\n{text}".encode(), f"{start}{text}".encode())
 
@@ -63,11 +70,12 @@ class Scripts:
     `queue` is a name, times are milliseconds, and what a reply means stands in the .lua file.
     """
 
-    def __init__(self, keys: Keys, *, keep_ms: int) -> None:
+    def __init__(self, keys: Keys, *, keep_ms: int, clustered: bool = False) -> None:
         self._keys = keys
         self._keep_ms = keep_ms
+        self._clustered = clustered
         self._queues: dict[str, tuple[tuple[str, ...], tuple[Any, ...]]] = {}
-        self._scripts = {name: Script.read(name) for name in NAMES}
+        self._scripts = {name: Script.read(name, clustered=clustered) for name in NAMES}
         self._modern = True
         self._shas = self._digests()
 
@@ -79,31 +87,40 @@ class Scripts:
     # -- calling
 
     def run(self, commands: Sequence[Command[T]]) -> Talk[list[T | ResponseError]]:
-        """The results of commands in one round trip, two where scripts have to be loaded; an
+        """The results of commands in one round trip, more where scripts are not known yet; an
         error that a server answered stands in its command's place."""
         replies = yield [self._request(command) for command in commands]
         missing = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if missing:
-            yield from self._load({commands[i].script for i in missing})
-            again = yield [self._request(commands[i]) for i in missing]
+        while missing:
+            again = yield self._with_texts([commands[i] for i in missing])
+            if self._modern and any(map(_is_too_modern, again)):
+                self._modern = False  # a Redis older than 7
+                self._shas = self._digests()
+                continue
             for i, reply in zip(missing, again, strict=True):
                 replies[i] = reply
+            missing = [i for i in missing if isinstance(replies[i], NoScriptError)]
         return [
             reply if isinstance(reply, ResponseError) else command.parse(reply)
             for command, reply in zip(commands, replies, strict=True)
         ]
 
-    def _request(self, command: Command[Any]) -> tuple[Any, ...]:
-        keys = command.keys
-        return ("EVALSHA", self._shas[command.script], len(keys), *keys, *command.arguments)
+    def _with_texts(self, commands: Sequence[Command[Any]]) -> list[tuple[Any, ...]]:
+        """The first call of each script with its text, after which a server knows it. In a cluster
+        the others may go to servers that do not: they come here again."""
+        texts = {command.script: i for i, command in reversed(list(enumerate(commands)))}
+        return [
+            self._request(command, with_text=texts[command.script] == i)
+            for i, command in enumerate(commands)
+        ]
 
-    def _load(self, names: Iterable[str]) -> Talk[None]:
-        replies = yield [("SCRIPT", "LOAD", self._body(name)) for name in names]
-        refused = [reply for reply in replies if isinstance(reply, ResponseError)]
-        if refused and self._modern and "compil" in str(refused[0]).lower():
-            self._modern = False  # a Redis older than 7
-            self._shas = self._digests()
-            yield from self._load(self._scripts)
+    def _request(self, command: Command[Any], *, with_text: bool = False) -> tuple[Any, ...]:
+        keys = command.keys
+        if self._clustered:
+            keys = (*keys, self._keys.nothing(keys[0]))
+        if with_text:
+            return ("EVAL", self._body(command.script), len(keys), *keys, *command.arguments)
+        return ("EVALSHA", self._shas[command.script], len(keys), *keys, *command.arguments)
 
     def _body(self, name: str) -> bytes:
         script = self._scripts[name]
@@ -238,6 +255,11 @@ def _without_comments(text: str) -> str:
     """Less to send and to compile; only whole lines, since strings may hold two dashes."""
     lines = (line for line in text.splitlines() if not line.lstrip().startswith("--"))
     return "\n".join(line for line in lines if line.strip()) + "\n"
+
+
+def _is_too_modern(reply: Reply) -> bool:
+    """Whether a server could not compile a text that is for Redis 7."""
+    return isinstance(reply, ResponseError) and "compil" in str(reply).lower()
 
 
 def _same(reply: Reply) -> Any:

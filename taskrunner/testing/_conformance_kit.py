@@ -202,10 +202,11 @@ def make_outcome(delivery: Delivery, kind: OutcomeKind, **fields: Any) -> Outcom
 class Ear:
     """A mailbox and what it has heard."""
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store, name: str, *, fences: Sequence[str]) -> None:
         self._store = store
         self._name = name
-        self._fences = count()
+        self._fences = fences
+        self._ids = count()
         self.mailbox: Mailbox = store.broker.open_mailbox(name)
 
     def hears(self, kind: BellKind, queue: str = "q", job_id: str = "") -> bool:
@@ -214,15 +215,17 @@ class Ear:
         return self._listen(lambda bells: wanted in bells)[0]
 
     def everything(self) -> list[Bell]:
-        """What was rung until now. A bell of ours, rung last, says where that ends."""
-        store, fence = self._store, f"fence-{self._name}-{next(self._fences)}"
-        store.enqueue(fence, queue="fences")
-        store.broker.watch(self._name, [JobKey("fences", fence)])
-        store.cancel(fence, queue="fences")
-        last = Bell(BellKind.FINISHED, "fences", fence)
-        found, bells = self._listen(lambda heard: last in heard)
-        assert found, "a watched job was cancelled and its bell did not ring"
-        return [bell for bell in bells if bell.queue != "fences"]
+        """What was rung until now. Bells of ours, rung last, say where that ends."""
+        store, fence = self._store, f"fence-{self._name}-{next(self._ids)}"
+        wanted = {Bell(BellKind.FINISHED, queue, fence) for queue in self._fences}
+        for queue in self._fences:
+            store.enqueue(fence, queue=queue)
+        store.broker.watch(self._name, [JobKey(queue, fence) for queue in self._fences])
+        for queue in self._fences:
+            store.cancel(fence, queue=queue)
+        found, bells = self._listen(lambda heard: wanted <= set(heard))
+        assert found, "watched jobs were cancelled and their bells did not ring"
+        return [bell for bell in bells if bell.queue not in self._fences]
 
     def _listen(self, enough: Callable[[list[Bell]], bool]) -> tuple[bool, list[Bell]]:
         heard: list[Bell] = []
@@ -245,6 +248,12 @@ class BrokerKit:
         """Damage the store: take an active job out of its node's set, leaving its record. False,
         the default: this store cannot be damaged like that, and the test of its repair skips."""
         return False
+
+    def fences(self, broker: Broker) -> Sequence[str]:
+        """Queues that the tests do not use otherwise, such that what was rung before a bell in each
+        of them is heard before the last of those bells. A store of several servers needs one on
+        each; the default is one."""
+        return ("fences",)
 
     @pytest.fixture
     def fresh_broker(self, request: pytest.FixtureRequest) -> Iterator[Callable[..., Broker]]:
@@ -276,7 +285,7 @@ class BrokerKit:
         ears: list[Ear] = []
 
         def listen(name: str) -> Ear:
-            ears.append(Ear(store, name))
+            ears.append(Ear(store, name, fences=self.fences(store.broker)))
             return ears[-1]
 
         yield listen

@@ -117,6 +117,10 @@ class RedisServer:
         return self._process.pid
 
     @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def _login(self) -> str:
         return f"{self.user or ''}:{self.password}@" if self.password else ""
 
@@ -136,7 +140,7 @@ class RedisServer:
         if shutil.which(PROGRAM) is None:
             raise FileNotFoundError(f"no {PROGRAM} on this machine: install it, or run `make test`")
         for _ in range(1 if self.port else _ATTEMPTS):
-            port = self.port or _free_port()
+            port = self.port or self._new_port()
             self._process = self._spawn(port)
             if self._answers():
                 self.port = port
@@ -225,6 +229,9 @@ class RedisServer:
         """Wait until a condition on the server is true."""
         with contextlib.closing(self.client()) as client:
             eventually(lambda: condition(client))
+
+    def _new_port(self) -> int:
+        return _free_port()
 
     def _spawn(self, port: int) -> subprocess.Popen[bytes]:
         # The socket's path has about 100 bytes at most, so it is given from the folder.

@@ -52,6 +52,16 @@ def test_sentinels_are_read() -> None:
     assert "sentinel_password" not in master.options
 
 
+def test_a_cluster_is_read() -> None:
+    address = Address.parse("rediss+cluster://me:pw@one,two:7000/?ssl_ca_certs=/ca.pem")
+    assert address.servers == (("one", 6379), ("two", 7000))
+    assert (address.kind, address.transport) == ("cluster", "rediss")
+    assert Address.parse("redis+cluster://one/0").options["db"] == 0
+    node = address.at(Server("two", 7001)).options
+    expected = {"host": "two", "port": 7001, "username": "me", "ssl_ca_certs": "/ca.pem"}
+    assert {name: node[name] for name in expected} == expected
+
+
 def test_sentinels_over_tls_are_read() -> None:
     address = Address.parse("rediss+sentinel://first/shop?ssl_ca_certs=/ca.pem")
     for one in (address.at(Server("a", 1)), address.sentinel(Server("a", 1))):
@@ -78,6 +88,9 @@ def test_sentinels_over_tls_are_read() -> None:
         ("redis://cache/1#fragment", "nothing after"),
         ("redis://one,two", "several are for"),
         ("redis://one:many,two", "host or port"),
+        ("redis+cluster://one,two/3", "no database but 0"),
+        ("redis+cluster://one?db=1", "no database but 0"),
+        ("redis+cluster://one/first", "number of a database"),
         ("redis+sentinel://one,two", "name of the master"),
         ("redis+sentinel://one/shop/first", "number of a database"),
         ("redis+sentinel://one/shop?colour=red", "unknown option 'colour'"),
@@ -98,6 +111,7 @@ def test_a_url_that_cannot_be_understood_says_why(url: str, complaint: str) -> N
         "unix://:hunter2@/run/redis.sock",
         "redis://me:hunter2@cache?colour=red",
         "redis://me:hunter2@cache:port",
+        "redis+cluster://me:hunter2@one,two",
         "redis+sentinel://me:hunter2@one,two/shop?sentinel_password=hunter2",
     ],
 )

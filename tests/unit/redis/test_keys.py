@@ -27,7 +27,8 @@ from taskrunner.brokers.base import (
     Take,
 )
 from taskrunner.brokers.redis.broker import RedisBroker
-from taskrunner.brokers.redis.scripts import NAMES, Script
+from taskrunner.brokers.redis.keys import Keys
+from taskrunner.brokers.redis.scripts import NAMES, Script, Scripts
 from taskrunner.message import Header, Message, Timing
 from taskrunner.testing.machine import compare_with_model
 from taskrunner.testing.redis_server import RedisServer
@@ -70,12 +71,32 @@ def test_every_key_of_every_script_is_in_one_slot(redis_server: RedisServer, cli
             keys = keys_of(client, command)
             keys_seen += len(keys)
             assert {key_slot(key) for key in keys} <= {slot}, (name, command)
-        elif command[0] == b"EVALSHA":
-            name = scripts[command[1].decode()]
+        elif command[0] in (b"EVAL", b"EVALSHA"):
+            digest = (
+                command[1].decode() if command[0] == b"EVALSHA" else sha1(command[1]).hexdigest()
+            )
+            name = scripts[digest]
             called.add(name)
             (slot,) = {key_slot(key) for key in command[3 : 3 + int(command[2])]}
     assert called == set(NAMES)
     assert keys_seen > 1000
+
+
+def test_in_a_cluster_each_command_names_a_key_that_never_exists_in_the_same_slot() -> None:
+    keys = Keys("ns")
+    for command in (
+        Scripts(keys, keep_ms=1, clustered=True).get("q", ["a"]),
+        Scripts(keys, keep_ms=1, clustered=True).nodes(),
+    ):
+        (request,) = next(Scripts(keys, keep_ms=1, clustered=True).run([command]))
+        (alone,) = next(Scripts(keys, keep_ms=1).run([command]))
+        count = alone[2]
+        named = request[3 : 3 + request[2]]
+        assert request[2] == count + 1
+        assert named[:-1] == alone[3 : 3 + count]
+        assert named[-1].endswith("}:nothing")
+        assert len({key_slot(key.encode()) for key in named}) == 1
+        assert request[3 + request[2] :] == alone[3 + count :]
 
 
 def texts(name: str) -> tuple[bytes, bytes]:
