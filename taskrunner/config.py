@@ -57,6 +57,12 @@ class Config:
     shutdown_timeout_s: float = 25.0
     grace_s: float = 5.0
     """between asking a running task to stop and killing its process"""
+    silence_stopped_s: float = 10.0
+    """without a sign of life from a process that a signal has stopped, until it is killed"""
+    silence_blocked_s: float = 60.0
+    """the same, from one that does not use the processor either"""
+    silence_busy_s: float = 300.0
+    """the same, from one that computes and runs something without a time limit"""
     lease_s: float = 15.0
     start_timeout_s: float = 60.0
     """for the fork server to import the application"""

@@ -13,6 +13,7 @@ from taskrunner.frames import MAX_FRAME, Kind, Why
 from taskrunner.retry import Policy
 from taskrunner.supervisor.channel import Channel
 from taskrunner.supervisor.generation import Generation
+from taskrunner.supervisor.health import Sentence
 from taskrunner.worker.evidence import Evidence
 from taskrunner.worker.startpage import SlotView, StartPage
 
@@ -66,15 +67,6 @@ class Held:
         return None if left is None else self.since + left
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """Why taskrunner kills a child, where that is not for one job."""
-
-    reason: str
-    is_charged: bool
-    """what runs in it is to blame"""
-
-
 @dataclass(slots=True, eq=False)
 class Child:
     """A process, or a thread that plays one."""
@@ -91,7 +83,7 @@ class Child:
     busy_at: float = 0.0
     """monotonic time at which it started or last reported an outcome"""
     heard_at: float = 0.0
-    """monotonic time of its last frame"""
+    """monotonic time of its last frame, or of its start"""
     held: dict[int, Held] = field(default_factory=dict)
     """by number, in the order in which it was sent"""
     load: float = 0.0

@@ -88,6 +88,15 @@ class Generation(Protocol):
 
     manifest: Manifest
 
+    @property
+    def server_pid(self) -> int:
+        """Of the process that forks; 0: there is none."""
+        ...
+
+    def kill_server(self) -> None:
+        """End that process: its children end with it."""
+        ...
+
     async def start(self) -> None:
         """Import the application. Raises AppNotFound, StartError."""
         ...
@@ -120,6 +129,14 @@ class ForkedGeneration:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
         self.manifest = Manifest({})
+
+    @property
+    def server_pid(self) -> int:
+        return self._process.pid if self._process is not None else 0
+
+    def kill_server(self) -> None:
+        if self._process is not None:
+            self._process.kill()
 
     async def start(self) -> None:
         """Start the interpreter, have it import, read the manifest."""
@@ -276,11 +293,16 @@ def _manifest(found: Mapping[str, Any]) -> Manifest:
 class ThreadGeneration:
     """Children that are threads of this process. They cannot be killed, only interrupted."""
 
+    server_pid = 0
+
     def __init__(self, app: App, *, hears: Hears) -> None:
         self._app = app
         self._hears = hears
         self._threads: list[threading.Thread] = []
         self.manifest = Manifest({name: app.policy(name) for name in app.tasks})
+
+    def kill_server(self) -> None:
+        """There is none."""
 
     async def start(self) -> None:
         """Nothing to import: the application is here."""

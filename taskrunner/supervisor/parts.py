@@ -19,6 +19,7 @@ from taskrunner.events import Events
 from taskrunner.scheduler.scheduler import SchedulerService
 from taskrunner.service import Mishaps
 from taskrunner.supervisor import identity
+from taskrunner.supervisor.checkup import Checkup
 from taskrunner.supervisor.chores import Chores
 from taskrunner.supervisor.control import Control, Does
 from taskrunner.supervisor.dispatch import Dispatcher
@@ -164,3 +165,4 @@ class Parts:
             kill=self.pool.kill,
             note=self.lease.note,
         )
+        self.checkup = Checkup(config=config, clock=clock, kill=self.pool.kill)

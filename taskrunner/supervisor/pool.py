@@ -100,7 +100,7 @@ class Pool:
         page = StartPage.create(self._config.concurrency)
         page.lease_until(self._lease_until)
         child = Child(number, self._generation, page, self._config.concurrency, extra=extra)
-        child.busy_at = self._clock.monotonic()
+        child.busy_at = child.heard_at = self._clock.monotonic()
         ours, theirs = Pipe()
         child.channel = Channel(
             ours,

@@ -31,12 +31,13 @@ from taskrunner.events import (
     NodeStopping,
     ThreadsAtImport,
 )
-from taskrunner.supervisor.child import Phase, Sentence
+from taskrunner.supervisor.child import Phase
 from taskrunner.supervisor.generation import (
     Exit,
     Generation,
     Hears,
 )
+from taskrunner.supervisor.health import Sentence
 from taskrunner.supervisor.parts import Parts, Surroundings
 from taskrunner.supervisor.waits import unless, until
 
@@ -85,6 +86,7 @@ class Supervisor:
         self._settle, self._fetch, self._lease = parts.settle, parts.fetch, parts.lease
         self._scheduler, self._chores, self._upcalls = parts.scheduler, parts.chores, parts.upcalls
         self._dispatcher, self._pool, self._limits = parts.dispatcher, parts.pool, parts.limits
+        self._checkup = parts.checkup
         self.control = parts.control
 
     # -- the story
@@ -312,6 +314,7 @@ class Supervisor:
             self._dispatcher.rebalance()
             self._limits.check(self._pool.children)
         self._pool.relieve()
+        self._checkup.look(self._pool.children)
         return BUSY_LOOK_S if busy else IDLE_LOOK_S
 
     def _callback_failed(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -101,6 +101,10 @@ class OnePool:
         self.actors.append(Actor(settings.number, pipe_fd, page_fd))
         self.pool.child_forked(settings.number, DEAD_PID)
 
+    server_pid = 0
+
+    def kill_server(self) -> None: ...
+
     def dump(self, number: int) -> bool:
         return False
 

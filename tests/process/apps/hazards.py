@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import re
 import sys
 import time
 
@@ -61,6 +62,24 @@ def hang(path: str, text: str) -> None:
     nothing, _ = os.pipe()
     write(path, f"started {text}")
     ctypes.PyDLL(None).read(nothing, ctypes.create_string_buffer(1), 1)
+
+
+@app.task(name="burn", retries=0)
+def burn(path: str, text: str) -> None:
+    """Computes for ever with the interpreter lock in its hand."""
+    say(text)
+    write(path, f"started {text}")
+    re.match(r"(a+)+$", "a" * 100 + "b")
+
+
+@app.task(name="compute")
+def compute(path: str, text: str, seconds: float) -> str:
+    """Computes, in Python."""
+    write(path, f"started {text}")
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+    return text
 
 
 @app.task(name="nap")

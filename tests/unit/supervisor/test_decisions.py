@@ -76,6 +76,36 @@ def test_a_crash_loop_at_start_ends() -> None:
     assert health.after_exit(was_ready=False, deaths_in_a_row=5, start_deaths=5).give_up
 
 
+PATIENCE = health.Patience(stopped_s=10.0, blocked_s=60.0, busy_s=300.0)
+
+
+def sentence(**fields: Any) -> str | None:
+    """What is decided about a child that has been silent for long."""
+    defaults = {"lasts_s": 1000.0, "stopped_s": 0.0, "idle_s": 0.0, "is_limited": False}
+    found = health.after_silence(health.Silence(**{**defaults, **fields}), PATIENCE)
+    assert found is None or found.is_charged
+    return None if found is None else found.reason
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"lasts_s": 299.0}, None),
+        ({"lasts_s": 301.0}, "computed"),
+        ({"is_limited": True}, None),
+        ({"lasts_s": 59.0, "idle_s": 59.0}, None),
+        ({"lasts_s": 61.0, "idle_s": 61.0}, "interpreter lock and waited"),
+        ({"idle_s": 61.0, "is_limited": True}, "interpreter lock and waited"),
+        ({"lasts_s": 9.0, "stopped_s": 9.0}, None),
+        ({"lasts_s": 11.0, "stopped_s": 11.0}, "stopped by a signal for 11 s"),
+        ({"idle_s": 61.0, "stopped_s": 9.0}, None),
+    ],
+)
+def test_silence_alone_kills_nobody(fields: dict[str, Any], word: str | None) -> None:
+    found = sentence(**fields)
+    assert word in found if word and found else found is word
+
+
 def test_a_task_is_taken_for_slow_until_it_has_run() -> None:
     durations = Durations()
     assert durations.expect("a") == UNKNOWN_S

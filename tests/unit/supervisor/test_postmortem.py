@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 import taskrunner
-from taskrunner.supervisor.child import Sentence
 from taskrunner.supervisor.generation import Exit
+from taskrunner.supervisor.health import Sentence
 from taskrunner.supervisor.postmortem import account, how_it_ended, without_our_frames
 from taskrunner.worker.evidence import Line
 from tests.unit.supervisor.desk import desk
