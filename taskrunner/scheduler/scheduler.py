@@ -41,7 +41,9 @@ class Member(Protocol):
 
     @property
     def id(self) -> str: ...
-    def queues(self) -> list[str]: ...
+    def kept(self) -> list[str]:
+        """Queues in which it keeps house."""
+        ...
 
 
 class SchedulerService:
@@ -128,13 +130,13 @@ class SchedulerService:
             poked, self._poked = self._poked, set()
         if now >= self._next_look:
             self._next_look = now + LOOK_S
-            self._look(self._member.queues())
+            self._look(self._member.kept())
         elif poked:
             self._look(sorted(poked))
         self._promote()
         if now >= self._next_house:
             self._next_house = now + KEEP_HOUSE_S
-            self._keep_house(self._member.queues())
+            self._keep_house(self._member.kept())
 
     def _look(self, queues: list[str]) -> None:
         asked = self._clock.monotonic()
@@ -181,6 +183,9 @@ class SchedulerService:
         mine = self._member.id
         others = [node for node in self._broker.nodes() if node.id != mine]
         dead = self._proven_dead(others)
+        # Theirs too: nobody else may serve them, and once forgotten nobody could prove the death.
+        theirs = {queue for node in others if node.id in dead for queue in node.queues}
+        queues = [*queues, *theirs.difference(queues)]
         count = sum(self._apart(queues, lambda some: self._broker.reap(some, REAP_LIMIT, dead)))
         now = self._clock.monotonic()
         self._next_house = min(self._next_house, now + next_lapse(others))

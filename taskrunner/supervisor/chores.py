@@ -36,7 +36,12 @@ class Chores:
         self._outage = outage
 
     def all(self) -> Sequence[Callable[[], bool]]:
-        return (self.refresh_queues, self.reconcile, self.look_for_parked)
+        return (
+            self.refresh_queues,
+            self._membership.look_after_orphans,
+            self.reconcile,
+            self.look_for_parked,
+        )
 
     def refresh_queues(self) -> bool:
         """Serve the queues that have appeared."""

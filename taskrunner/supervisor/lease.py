@@ -136,3 +136,7 @@ class LeaseService:
         self._hears.lease_renewed(now + node.lease)
         if cancelled:
             self._hears.cancels(cancelled)
+        try:
+            self._membership.beat_among_orphans()
+        except BrokerUnavailable as error:
+            self._outage.failed(error)

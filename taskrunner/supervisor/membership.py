@@ -14,6 +14,8 @@ from taskrunner.supervisor.identity import new_node
 from taskrunner.supervisor.plan import Planner
 
 DEFAULT_QUEUE = "default"
+MOST_ORPHANS = 200
+"""Queues that nobody serves which one node looks after."""
 
 
 class Membership:
@@ -29,6 +31,7 @@ class Membership:
         self._events = events
         self._lock = threading.Lock()
         self._info = new_node(config, planner.queues, clock)
+        self._orphans: tuple[str, ...] = ()
 
     @property
     def info(self) -> NodeInfo:
@@ -43,7 +46,12 @@ class Membership:
         return self._planner
 
     def queues(self) -> list[str]:
+        """Those that this node serves."""
         return self._planner.queues
+
+    def kept(self) -> list[str]:
+        """Those in which it keeps house: the ones it serves, and the ones that nobody does."""
+        return [*self._planner.queues, *self._orphans]
 
     def join(self) -> None:
         """Announce this node in its queues. Raises BrokerUnavailable."""
@@ -66,6 +74,30 @@ class Membership:
             self._info = info
             self._planner.add(new)
         return True
+
+    def look_after_orphans(self) -> bool:
+        """Keep house in queues of the namespace that no living node serves: jobs expire there, old
+        ones go, and what a lost node held is taken back, so that whoever serves the queue next finds
+        all of it ready. True if there are new ones. Raises BrokerUnavailable."""
+        if self._config.queues is None:
+            return False
+        served = {queue for node in self._broker.nodes() for queue in node.queues}
+        served.update(self._planner.queues)
+        orphans = [queue for queue in self._broker.queues() if queue not in served][:MOST_ORPHANS]
+        with self._lock:
+            new = [queue for queue in orphans if queue not in self._orphans]
+            if new:
+                self._broker.join(self._info, new)
+            # One that is served again is left alone: without beats this node is forgotten there.
+            self._orphans = tuple(orphans)
+        return bool(new)
+
+    def beat_among_orphans(self) -> None:
+        """Without beats there no lease would ever run out. By `join`, which is one and is never
+        NodeLost: what becomes of a queue that nobody serves must not cost this node its id. Raises
+        BrokerUnavailable."""
+        if self._orphans:
+            self._broker.join(self._info, self._orphans)
 
     def lost(self, node: str, disown: Callable[[str], None]) -> None:
         """The store took back what this id held: go on under a new one.

@@ -192,7 +192,7 @@ class Supervisor:
 
     def _leave(self) -> None:
         try:
-            self._broker.leave(self._membership.id, self._membership.queues())
+            self._broker.leave(self._membership.id, self._membership.kept())
         except BrokerUnavailable as error:
             # Its lease runs out instead, and its host can prove that it is dead.
             self._outage.failed(error)

@@ -35,7 +35,7 @@ class Broker(MemoryBroker):
 class Me:
     id = "me"
 
-    def queues(self) -> list[str]:
+    def kept(self) -> list[str]:
         return ["q"]
 
 
