@@ -24,6 +24,7 @@ from taskrunner.brokers.base import (
     NodeInfo,
     Record,
     Records,
+    Remark,
 )
 from taskrunner.clock import Clock
 from taskrunner.errors import BrokerFull
@@ -127,6 +128,15 @@ class Directory(Broker):
 
     def set_skew(self, seconds: float) -> None:
         self._skew = seconds
+
+    def remarks(self) -> list[Remark]:
+        found = [
+            Remark("persistence", "jobs are in the memory of one process: they end with it", False)
+        ]
+        if self._skew:
+            text = f"the store's clock is moved by {self._skew:g} s: that is for tests"
+            found.append(Remark("clock", text, True))
+        return found
 
     def nodes(self) -> list[NodeInfo]:
         with self._lock:

@@ -37,6 +37,9 @@ class TimeIndex:
         if entry is not None:
             del self._entries[bisect_left(self._entries, entry)]
 
+    def ids(self) -> list[str]:
+        return list(self._entry_of)
+
     def soonest(self) -> float | None:
         return self._entries[0][0] if self._entries else None
 
@@ -96,6 +99,22 @@ class ReadyLists:
                 if job.ticket == ticket:
                     return job
         return None
+
+    def entries(self) -> list[Job]:
+        """The jobs of all entries that count, most urgent first."""
+        return [
+            job
+            for priority in reversed(PRIORITIES)
+            for ticket, job in self._lists[priority]
+            if job.ticket == ticket
+        ]
+
+    def drop_last(self, job: Job) -> None:
+        """Take out the last of a job's entries, whatever is counted."""
+        entries = self._lists[job.priority]
+        entries.reverse()
+        entries.remove((job.ticket, job))
+        entries.reverse()
 
     def sweep(self, limit: int) -> int:
         """Look at up to `limit` entries and drop dead ones; 0 when there are none anywhere."""

@@ -12,7 +12,7 @@ The contract in words is docs/writing-a-broker.md; the contract as a test is
       submit    enqueue                         consume  fetch, settle, note
       listen    open_mailbox, watch             time     due, promote
       control   cancel, send                    nodes    join, beat, leave, reap, held, commands
-      look      get, stats, queues, nodes, now  upkeep   sweep
+      look      get, stats, queues, nodes, now  upkeep   sweep, audit
       records   put_record, records, remove_record
 
 Tokens. A delivery is fenced by its token: the node's id and a number the node never uses twice.
@@ -41,9 +41,10 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+from taskrunner.brokers.findings import Finding, FindingKind, Remark
 from taskrunner.brokers.values import (
     ACCEPTED,
     COMMAND_KEPT,
@@ -91,6 +92,8 @@ __all__ = [
     "Due",
     "ERRORS_KEPT",
     "Fetched",
+    "Finding",
+    "FindingKind",
     "JobKey",
     "JobRecord",
     "LOSSES_OF_SUSPECTS",
@@ -106,6 +109,7 @@ __all__ = [
     "Receipt",
     "Record",
     "Records",
+    "Remark",
     "Take",
 ]
 
@@ -334,6 +338,24 @@ class Broker(BrokerClient):
         every state but active, fails parked ones whose time is up, drops ready entries whose job
         has left, and takes back active jobs that no node's set holds, each with a loss.
         """
+
+    @abstractmethod
+    def audit(
+        self, queues: Sequence[str] | None = None, *, repair: bool = False
+    ) -> Iterator[list[Finding]]:
+        """Look through the whole store, or these queues of it, for what should not be: jobs in no
+        index or in two, entries without a job, counters that are wrong, active jobs that nobody
+        holds, sets without a lease, keys that nobody knows. Each item is what one bounded slice
+        has found.
+
+        Nodes may go on meanwhile: what is found was so in one atomic step. With `repair` it is
+        mended in that very step (see FindingKind): no job is lost by that, and nothing that is not
+        ours is touched.
+        """
+
+    def remarks(self) -> list[Remark]:
+        """What its operator should know of the store itself: how it is set up, what that risks."""
+        return []
 
     @abstractmethod
     def set_skew(self, seconds: float) -> None:

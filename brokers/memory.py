@@ -12,10 +12,11 @@ atomic step. Two brokers of the same URL are two stores; a process shares one by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+from taskrunner.brokers._memory_audit import audit
 from taskrunner.brokers._memory_directory import Directory
 from taskrunner.brokers._memory_job import Job
 from taskrunner.brokers._memory_queue import Queue
@@ -27,6 +28,7 @@ from taskrunner.brokers.base import (
     Delivery,
     Due,
     Fetched,
+    Finding,
     JobKey,
     JobRecord,
     Limits,
@@ -281,6 +283,15 @@ class MemoryBroker(Directory):
                 done += queue.sweep(now, limit)
                 queue.ring_idle()
             return done
+
+    def audit(
+        self, queues: Sequence[str] | None = None, *, repair: bool = False
+    ) -> Iterator[list[Finding]]:
+        for name in list(self._queues) if queues is None else queues:
+            with self._lock:
+                queue = self._queues.get(name)
+                found = [] if queue is None else audit(queue, self.now(), repair=repair)
+            yield found
 
     # -- finding things
 

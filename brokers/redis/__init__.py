@@ -14,5 +14,8 @@ sentinel.py    connections to the master that sentinels name
 network.py     which of these an address asks for
 mailbox.py     the connection on which bells arrive
 address.py     URLs
+audit.py       looks through a live store for damage: survey.py (keys), audit_queue.py (a queue),
+               walks.py (what is too long for one script), audit_calls.py (its scripts)
+vitals.py      what an operator should know of the server itself
 failures.py    redis-py's exceptions, translated
 """

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgpack
 
 from taskrunner.message import NOW, Message
+
+T = TypeVar("T")
 
 ROWS: Final = 250
 """In one command. Lua's unpack fails near 8,000, and settle unpacks two values for each."""
@@ -48,6 +50,12 @@ def blobs(rows: Sequence[Any], start: int = 0) -> Iterator[Blob]:
     yield from blobs(rows[:middle], start)
     for at in range(middle, count, ROWS):
         yield from blobs(rows[at : at + ROWS], start + at)
+
+
+def parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Some at a time."""
+    for at in range(0, len(items), size):
+        yield items[at : at + size]
 
 
 def windows(blobs: Sequence[tuple[str, Blob]]) -> Iterator[list[tuple[str, Blob]]]:

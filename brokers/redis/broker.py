@@ -10,7 +10,7 @@ What is asked from outside a node (submit, listen, control, look) is in `client`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Final
 
 from taskrunner.brokers.base import (
@@ -19,15 +19,19 @@ from taskrunner.brokers.base import (
     Command,
     Due,
     Fetched,
+    Finding,
     JobKey,
     Limits,
     NodeInfo,
     Note,
     Outcome,
+    Remark,
     Take,
 )
-from taskrunner.brokers.redis import replies
+from taskrunner.brokers.redis import replies, vitals
 from taskrunner.brokers.redis.address import SCHEMES, Address
+from taskrunner.brokers.redis.audit import Audit
+from taskrunner.brokers.redis.audit_queue import Asking
 from taskrunner.brokers.redis.calls import SLICE
 from taskrunner.brokers.redis.client import RedisClient, to_ms
 from taskrunner.brokers.redis.connection import Talk
@@ -218,6 +222,15 @@ class RedisBroker(RedisClient, Broker):
                 ]
             )
         )
+
+    def audit(
+        self, queues: Sequence[str] | None = None, *, repair: bool = False
+    ) -> Iterator[list[Finding]]:
+        asking = Asking(self._connections, self._scripts, mend=repair)
+        return Audit(asking, self._keys, queues=queues).run()
+
+    def remarks(self) -> list[Remark]:
+        return vitals.remarks(self._connections, self._keys)
 
     def set_skew(self, seconds: float) -> None:
         ms = to_ms(seconds)

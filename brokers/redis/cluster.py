@@ -6,7 +6,8 @@ read, so they work side by side.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -14,8 +15,15 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from taskrunner.brokers.redis import aio, connection
 from taskrunner.brokers.redis.address import Address, Server
 from taskrunner.brokers.redis.aio import AsyncConnections, AsyncPool
-from taskrunner.brokers.redis.connection import Connections, Link, Pool, Reply, Request
-from taskrunner.brokers.redis.failures import FAILURES
+from taskrunner.brokers.redis.connection import (
+    Connections,
+    Exchange,
+    Link,
+    Pool,
+    Reply,
+    Request,
+)
+from taskrunner.brokers.redis.failures import FAILURES, translate
 from taskrunner.brokers.redis.routing import Answers, Batches, Router
 
 
@@ -38,6 +46,18 @@ class Cluster(Connections):
         except StopIteration as end:
             replies: list[Reply] = end.value
             return replies
+
+    def each_server(self) -> Iterator[Exchange]:
+        """The exchange of every master that has slots."""
+        self.exchange([("PING",)])  # after which the slots are known, if they can be
+        for server in self._router.servers:
+            yield partial(self._exchange_with, server)
+
+    def _exchange_with(self, server: Server, requests: Sequence[Request]) -> list[Reply]:
+        try:
+            return self._pool(server).exchange(requests) if requests else []
+        except FAILURES as error:
+            raise translate(error, self.address.at(server).shown) from error
 
     def connect(self) -> Link:
         """To any server: what is published at one is heard at all."""

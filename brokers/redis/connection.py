@@ -16,7 +16,7 @@ import os
 import socket
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from redis.backoff import NoBackoff
@@ -36,6 +36,8 @@ Reply: TypeAlias = Any
 """Bytes, int, list or None; a ResponseError where the server refused the one command."""
 Talk: TypeAlias = Generator[Sequence[Request], list[Reply], T]
 """A conversation without I/O: yields requests, is sent their replies, returns what came of it."""
+Exchange: TypeAlias = Callable[[Sequence[Request]], list[Reply]]
+"""One round trip."""
 
 
 class Link(Protocol):
@@ -150,6 +152,10 @@ class Connections(ABC):
     def exchange(self, requests: Sequence[Request], timeout: float | None = None) -> list[Reply]:
         """One round trip. `timeout`: seconds for each reply, if not those of the address. Raises
         BrokerUnavailable."""
+
+    def each_server(self) -> Iterator[Exchange]:
+        """The exchange of every server that holds keys, for commands that concern no key."""
+        yield self.exchange
 
     @abstractmethod
     def connect(self) -> Link:

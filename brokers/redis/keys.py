@@ -5,7 +5,7 @@ Of one queue; the hash tag puts all of them into one slot of a cluster. Times in
     {namespace:queue}:
       job:ID       hash    the record, see below
       body:ID      string  the wire, where it is longer than 64 bytes
-      result:ID    string  the result, where it is longer than 64 bytes
+      result:ID    string  the result, where it is longer than 64 bytes, or empty
       errors:ID    list    packed ErrorInfo, newest first, 20 at most
       more:ID      hash    other fields of the record that are longer than 64 bytes
       ready:9 … 0  list    ids, first in first out; an entry `ID NUL GENERATION` where the job left
@@ -28,7 +28,8 @@ Of one queue; the hash tag puts all of them into one slot of a cluster. Times in
       nothing      -       never there; named with each script in a cluster, see `scripts`
       meta         hash    skew; last, since: beats; order: a counter; at:PRIORITY, scan: where sweep
                            goes on; gone: ready lists that it makes anew; off:…: differences
-                           between counters and indexes that it could not clear up
+                           between counters and indexes that it could not clear up; corrected: how often an audit
+                           has corrected a counter
 
     the record, `job:ID`; what is absent has its default, what is empty is in `more:ID`
       s state   c created   p priority   w wire   k call   t eta   e expires   d deadline
@@ -62,32 +63,58 @@ is the number of its BellKind, the queue and, where there is one, the job's id.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 from taskrunner.errors import OptionError
 
 JOB = "job:"
 META = "meta"
 
-QUEUE_KEYS = frozenset(
-    {"scheduled", "retrying", "expiring", "parked", "parking", "holders", "leases", "idle"}
-    | {"done", "failed", "stats", META}
-)
-"""Keys of which a queue has one."""
-QUEUE_PREFIXES = frozenset(
+QUEUE_KEYS: Final = MappingProxyType(
     {
-        JOB,
-        "body:",
-        "result:",
-        "errors:",
-        "more:",
-        "ready:",
-        "parked:",
-        "active:",
-        "cancel:",
-        "kept:",
+        "scheduled": "zset",
+        "retrying": "zset",
+        "expiring": "zset",
+        "parked": "hash",
+        "parking": "zset",
+        "holders": "zset",
+        "leases": "hash",
+        "idle": "set",
+        "done": "zset",
+        "failed": "zset",
+        "stats": "hash",
+        META: "hash",
+    }
+)
+"""Keys of which a queue has one, and what they hold."""
+QUEUE_PREFIXES: Final = MappingProxyType(
+    {
+        JOB: "hash",
+        "body:": "string",
+        "result:": "string",
+        "errors:": "list",
+        "more:": "hash",
+        "ready:": "list",
+        "parked:": "zset",
+        "active:": "hash",
+        "cancel:": "hash",
+        "kept:": "string",
     }
 )
 """Beginnings of keys of which it has many."""
+NAMESPACE_KEYS: Final = MappingProxyType(
+    {"queues": "set", "nodes": "hash", "seen": "zset", "skew": "string"}
+)
+NAMESPACE_PREFIXES: Final = MappingProxyType(
+    {
+        "commands:": "hash",
+        "sent:": "zset",
+        "records:": "hash",
+        "ids:": "zset",
+        "lapsing:": "zset",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,8 @@ def job_record(queue: str, job_id: str, found: Sequence[Any] | None) -> JobRecor
         number=number,
         pid=_count(job, b"i") if b"i" in job else None,
         progress=job.get(b"g"),
-        result=result if result is not None else job.get(b"r"),
+        # An empty one is kept apart, so that it is known from one that is gone.
+        result=result if result is not None else job.get(b"r") or None,
         errors=tuple(errors),
         reason=problem or _text(job, b"m"),
         cancelling=b"u" in job,

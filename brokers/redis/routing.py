@@ -112,10 +112,14 @@ class Router:
         self._give_up(todo, replies)
         return replies
 
+    @property
+    def servers(self) -> Sequence[Server]:
+        """Every master that is known to have slots; before any exchange none is."""
+        return self._slots.servers if self._slots else ()
+
     def candidates(self) -> list[Server]:
         """Whom to ask what all servers know: in any order, those that were away last."""
-        known = self._slots.servers if self._slots else ()
-        found = list(dict.fromkeys([*known, *self._seeds]))
+        found = list(dict.fromkeys([*self.servers, *self._seeds]))
         random.shuffle(found)
         return sorted(found, key=self._trouble.__contains__)
 

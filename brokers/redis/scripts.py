@@ -25,6 +25,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from redis.exceptions import NoScriptError, ResponseError
 
+from taskrunner.brokers.redis.audit_calls import AuditCalls
 from taskrunner.brokers.redis.connection import Reply, Talk
 from taskrunner.brokers.redis.keys import Keys
 
@@ -64,7 +65,7 @@ class Command(Generic[T]):
     parse: Callable[[Reply], T]
 
 
-class Scripts:
+class Scripts(AuditCalls):
     """Every script, called in one namespace.
 
     `queue` is a name, times are milliseconds, and what a reply means stands in the .lua file.
@@ -234,6 +235,9 @@ class Scripts:
 
     def _of_records(self, script: str, kind: str, *arguments: Any) -> Command[Any]:
         keys = (self._keys.skew, *self._keys.records(kind))
+        return self._of_namespace(script, keys, *arguments)
+
+    def _of_namespace(self, script: str, keys: tuple[str, ...], *arguments: Any) -> Command[Any]:
         return Command(script, keys, arguments, _same)
 
     def _of_queue(

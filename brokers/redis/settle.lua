@@ -54,7 +54,7 @@ local function succeed(id, key, token, row, job, attempts)
   count('succeeded', 1)
   local began = job.b or row[5] and (row[6] == 0 and MS or to_text(now - row[6] * 1000)) or ''
   local result = row[7]
-  if result and #result > LONGEST then
+  if result and (#result > LONGEST or #result == 0) then
     call('SET', P .. 'result:' .. id, result)
     result = ''
   end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
 from itertools import count
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from taskrunner.brokers.base import (
     BellKind,
     Broker,
     Delivery,
+    Finding,
     JobKey,
     JobRecord,
     Limits,
@@ -151,6 +153,11 @@ class Store:
         self.outlive(observer=observer, queue=queue)
         return self.reap(queue=queue)
 
+    def audit(self, *, repair: bool = False, queues: Sequence[str] | None = None) -> list[Finding]:
+        """Everything that an audit finds."""
+        slices = self.broker.audit(queues, repair=repair)
+        return [finding for found in slices for finding in found]
+
     # -- looking
 
     def find(self, job_id: str, *, queue: str = "q") -> JobRecord | None:
@@ -237,6 +244,18 @@ class Ear:
         return enough(heard), heard
 
 
+class Damage(Enum):
+    """What a hand that goes around the broker may do to a store. The job is that of the key given."""
+
+    DROPPED_RECORD = "its record is removed, and nothing else"
+    MISSING_ENTRY = "it is taken out of the index of its state"
+    DOUBLED_ID = "it is put into another index as well, one of jobs that wait for a time"
+    DOUBLED_ENTRY = "it is put into its ready list once more"
+    WRONG_COUNTER = "the counter of its state says three more"
+    LOST_LEASE = "the lease of the node that holds it is removed"
+    ORPHAN_SET = "a node that does not exist holds it, and no other"
+
+
 class BrokerKit:
     """The fixtures that every group of tests shares."""
 
@@ -247,6 +266,11 @@ class BrokerKit:
     def lose_from_active_set(self, broker: Broker, node: str, key: JobKey) -> bool:
         """Damage the store: take an active job out of its node's set, leaving its record. False,
         the default: this store cannot be damaged like that, and the test of its repair skips."""
+        return False
+
+    def damage(self, broker: Broker, how: Damage, key: JobKey) -> bool:
+        """Damage the store. False, the default: this store cannot be damaged like that, and the
+        test of its repair skips."""
         return False
 
     def fences(self, broker: Broker) -> Sequence[str]:
@@ -274,10 +298,12 @@ class BrokerKit:
 
     @pytest.fixture
     def store(self, fresh_broker: Callable[..., Broker]) -> Iterator[Store]:
-        """A fresh store, whose counters must equal its records when the test ends."""
+        """A fresh store, whose counters must equal its records when the test ends, and in which an
+        audit must find nothing."""
         store = Store(fresh_broker())
         yield store
         store.check_counts()
+        assert store.audit() == []
 
     @pytest.fixture
     def ear(self, store: Store) -> Iterator[Callable[[str], Ear]]:

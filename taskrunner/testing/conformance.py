@@ -19,6 +19,7 @@ The tests ask for capabilities, never for names. They move time by `set_skew`; n
 
 from __future__ import annotations
 
+from taskrunner.testing._conformance_audit import AuditTests
 from taskrunner.testing._conformance_backend import BackendTests
 from taskrunner.testing._conformance_bells import BellTests
 from taskrunner.testing._conformance_cancel import CancelTests
@@ -53,6 +54,7 @@ class BrokerConformance(
     NodeTests,
     BellTests,
     UpkeepTests,
+    AuditTests,
     VolumeTests,
     ModelTests,
 ):

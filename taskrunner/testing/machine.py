@@ -45,6 +45,8 @@ QUEUES = ("q", "r")
 KEYS = [JobKey(queue, f"job-{n}") for queue in QUEUES for n in range(3)]
 ALL = 1000
 HORIZON = 105.0
+AUDITED = 5
+"""Steps from one audit to the next."""
 
 keys = st.sampled_from(KEYS)
 picks = st.integers(0, 10**6)
@@ -98,6 +100,7 @@ class _BrokerMachine(RuleBasedStateMachine):
         self.deliveries: list[Delivery] = []
         self.messages: dict[JobKey, dict[str, Any]] = {}
         self.calls = count()
+        self.looks = count()
 
     def teardown(self) -> None:
         self.broker.close()
@@ -325,6 +328,12 @@ class _BrokerMachine(RuleBasedStateMachine):
             self._compare_record(key, record)
         self._compare_counters([record for record in found.values() if record is not None])
         self._compare_sets()
+
+    @invariant()
+    def an_audit_finds_nothing(self) -> None:
+        # What is damaged stays so: not every step need be followed by a look at everything.
+        if next(self.looks) % AUDITED == 0:
+            assert [found for part in self.broker.audit() for found in part] == []
 
     def _compare_record(self, key: JobKey, record: JobRecord | None) -> None:
         job = self.model.jobs.get(key)

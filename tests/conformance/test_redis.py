@@ -10,9 +10,11 @@ import pytest
 from taskrunner.backends.redis import RedisBackend
 from taskrunner.brokers.base import Broker, JobKey, Limits
 from taskrunner.brokers.redis.broker import RedisBroker
+from taskrunner.testing._conformance_kit import Damage
 from taskrunner.testing.conformance import BackendConformance, BrokerConformance
 from taskrunner.testing.machine import compare_with_model
 from taskrunner.testing.redis_server import RedisServer
+from tests.conformance.damage import damage_redis
 
 MakeBroker = Callable[..., RedisBroker]
 
@@ -32,6 +34,9 @@ class RedisConformance(BrokerConformance):
         number = dict(broker.held(node, [key.queue]))[key]
         broker._calls.ask([("HDEL", broker._keys.held_by(key.queue, node), number)])
         return True
+
+    def damage(self, broker: Broker, how: Damage, key: JobKey) -> bool:
+        return damage_redis(broker, how, key)
 
 
 class TestOverTcp(RedisConformance):

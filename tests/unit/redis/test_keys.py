@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from hashlib import sha1
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -29,6 +30,7 @@ from taskrunner.brokers.base import (
 from taskrunner.brokers.redis.broker import RedisBroker
 from taskrunner.brokers.redis.keys import Keys
 from taskrunner.brokers.redis.scripts import NAMES, Script, Scripts
+from taskrunner.brokers.redis.scripts import Command as ScriptCall
 from taskrunner.message import Header, Message, Timing
 from taskrunner.testing.machine import compare_with_model
 from taskrunner.testing.redis_server import RedisServer
@@ -136,8 +138,24 @@ def go_everywhere(broker: RedisBroker) -> None:
         broker.reap([queue], 1, ["n1"])
         broker.leave("n1", [queue])
         broker.join(node, [queue])
+    audit_everything(broker)
     broker.nodes()
     use_directory(broker, node, long)
+
+
+def audit_everything(broker: RedisBroker) -> None:
+    """The audit as it is, and the scripts that it has for what is long."""
+    for mend in (False, True):
+        assert [found for part in broker.audit(repair=mend) for found in part] == []
+    scripts = broker._scripts
+    rows = [("0", "5", "0", "")]
+    for queue in QUEUES:
+        asked: list[ScriptCall[Any]] = [
+            scripts.audit_walk(queue, priority=5, before=0, limit=10),
+            scripts.audit_pending(queue, mend=True, rows=rows, doubled=False),
+            scripts.audit_correct(queue, corrected=0, counter="p5", by=0),
+        ]
+        broker._calls.run(asked)
 
 
 def use_directory(broker: RedisBroker, node: NodeInfo, long: bytes) -> None:
