@@ -28,11 +28,13 @@ LARGEST_BYTES: Final = 32 * 1024 * 1024
 """Half of the largest frame that a pipe to a child carries."""
 
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_HOST: Final = re.compile(r"[A-Za-z0-9_.:%-]{1,255}")
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
 # Kubernetes sets such variables in every pod for a service that is called taskrunner-something.
 _SERVICE_LINK: Final = re.compile(
     r"(.*_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
 )
+_SERVICE_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "start_timeout_s": seconds(0.1),
     "idle_look_s": seconds(0.1),
     "outcomes_limit": whole(1, 2**31 - 1),
+    "health_port": whole(0, 65_535, none="none"),
+    "health_host": _matching(_HOST, "an address of this machine, such as 127.0.0.1, 0.0.0.0 or ::"),
     "log_level": choice("debug", "info", "warning", "error"),
     "log_format": choice("text", "json"),
 }
@@ -232,7 +236,7 @@ def environment(environ: Mapping[str, str]) -> Source:
     found = {
         variable.removeprefix(PREFIX).lower(): value
         for variable, value in environ.items()
-        if variable.startswith(PREFIX) and value.strip() and not _is_foreign(variable)
+        if variable.startswith(PREFIX) and value.strip() and not _is_foreign(variable, value)
     }
     variable = PREFIX + "{upper}"
     return Source(variable, variable + "={got}", found, True, _nearest_variable)
@@ -243,9 +247,11 @@ def _nearest_variable(name: str) -> str:
     return re.sub(r"\b[A-Z_]{4,}", lambda found: PREFIX + found[0], clause)
 
 
-def _is_foreign(variable: str) -> bool:
+def _is_foreign(variable: str, value: str) -> bool:
     name = variable.removeprefix(PREFIX)
-    link = name.lower() not in KINDS and _SERVICE_LINK.fullmatch(name)
+    # A service that is called taskrunner-health gives even a setting's name to an address.
+    is_ours = name.lower() in KINDS and not _SERVICE_ADDRESS.match(value)
+    link = not is_ours and _SERVICE_LINK.fullmatch(name)
     return variable.startswith(TEST_PREFIX) or bool(link)
 
 

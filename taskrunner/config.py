@@ -70,6 +70,9 @@ class Config:
     """how often an idle node looks for work that no bell announced"""
     outcomes_limit: int = 100_000
     """outcomes kept while the broker is away; beyond, nothing new is started"""
+    health_port: int | None = None
+    """where a supervisor answers over HTTP how it is; 0: any free port; None: nowhere"""
+    health_host: str = "127.0.0.1"
     log_level: str = "info"
     log_format: str = "text"
     sources: Mapping[str, str] = field(

@@ -153,6 +153,12 @@ class ThreadsAtImport(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HealthPortOpened(Event):
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class CommandHeard(Event):
     """Somebody sent this node a command. `known`: whether this version knows what to do."""
 

@@ -9,7 +9,8 @@
       ANSWER    [call, ok, value]                  CALL      [call, number, method, value]
       DEADLOCK  [number]                           PROGRESS  [number, value]
       STOP      []                                 BLOCKED   [number, is_blocked]
-                                                   BEAT      []
+      PROBE     [probe]                            BEAT      []
+                                                   PROBED    [probe, by the main thread]
 
 A delivery is `Delivery` as a list; an outcome is `Outcome` as a list. Both sides refuse a frame of
 more than MAX_FRAME bytes, and anything they cannot read, with FrameError.
@@ -19,6 +20,8 @@ names it in TAKEN; only that may go elsewhere. CALL is an upcall: what a task as
 only the supervisor can reach. BLOCKED says that a job waits for another's result, so that its slot
 does not count; DEADLOCK answers that no worker is left to run what it waits for. STOP: give back
 nothing, finish what runs, report it and exit; whoever sends it has taken back the rest before.
+PROBE is answered twice: by the thread that reads the pipe, at once, and by the main thread as soon as
+it has nothing to run.
 """
 
 from __future__ import annotations
@@ -44,6 +47,7 @@ class Kind(IntEnum):
     ANSWER = 4
     STOP = 5
     DEADLOCK = 6
+    PROBE = 7
     READY = 11
     DONE = 12
     TAKEN = 13
@@ -51,6 +55,7 @@ class Kind(IntEnum):
     PROGRESS = 15
     BLOCKED = 16
     BEAT = 17
+    PROBED = 18
 
 
 class Why(IntEnum):

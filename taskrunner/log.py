@@ -23,6 +23,7 @@ from taskrunner import events
 from taskrunner.config import hide_passwords
 from taskrunner.context import CURRENT
 from taskrunner.events import Event, Events
+from taskrunner.probes import PROBE
 
 LOGGER: Final = logging.getLogger("taskrunner")
 
@@ -204,6 +205,16 @@ def _run_failed(event: events.RunFailed) -> str:
     return f"run failed: {event.error}; {then}"
 
 
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _level_of_command(event: events.CommandHeard) -> int:
+    if not event.known:
+        return logging.WARNING
+    return logging.DEBUG if event.do == PROBE else logging.INFO
+
+
 def _command_heard(event: events.CommandHeard) -> str:
     then = "" if event.known else ", which this version does not know: nothing is done"
     return f"somebody asks this node to {event.do!r}{then}"
@@ -269,8 +280,12 @@ _LINES: Final[Mapping[type[Event], tuple[_Level, Callable[[Any], str]]]] = {
             f" ({', '.join(e.names)}): each child imports it by itself, which takes longer"
         ),
     ),
+    events.HealthPortOpened: (
+        logging.INFO,
+        lambda e: f"health at http://{_host(e.host)}:{e.port}/livez and /readyz",
+    ),
     events.CommandHeard: (
-        lambda e: logging.INFO if e.known else logging.WARNING,
+        _level_of_command,
         _command_heard,
     ),
     # At a level that is seen: somebody asked for it.

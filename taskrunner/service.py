@@ -139,6 +139,11 @@ class ServiceThread:
     def is_alive(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def has_died(self) -> bool:
+        """It was started, nobody stopped it, and it is not there."""
+        return self._thread is not None and not self.is_alive and not self.stopping.is_set()
+
     def _run(self) -> None:
         while not self.stopping.is_set():
             try:

@@ -81,6 +81,7 @@ _NONE_MEANS = {
     "queues": "every queue",
     "prefetch": "auto",
     "timeout_s": "none",
+    "health_port": "none",
 }
 
 

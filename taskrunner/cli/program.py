@@ -27,6 +27,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "status": "taskrunner.cli.jobs",
     "cancel": "taskrunner.cli.jobs",
     "queues": "taskrunner.cli.queues",
+    "health": "taskrunner.cli.health",
     "check": "taskrunner.cli.check",
 }
 

@@ -43,6 +43,8 @@ def _limit_options(command: Any) -> Any:
 )
 @broker_options
 @_limit_options
+@click.option("--health-port", metavar="PORT", help="Answer /livez and /readyz on this port.")
+@click.option("--health-host", metavar="HOST", help="At this address. [default: 127.0.0.1]")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
 @click.option("--log-format", metavar="FORMAT", help="text or json.")
 def run(app: str, strict: bool, **arguments: str | None) -> None:

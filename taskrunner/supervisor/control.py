@@ -20,7 +20,9 @@ from typing import Any, Protocol, TypeAlias
 from taskrunner.brokers.base import COMMANDS_KEPT, Broker, Command
 from taskrunner.errors import BrokerUnavailable
 from taskrunner.events import CommandHeard, Events
+from taskrunner.probes import PROBE
 from taskrunner.supervisor.outage import Outage
+from taskrunner.supervisor.probing import Probes
 from taskrunner.supervisor.signals import Signals
 
 Details: TypeAlias = Mapping[str, Any]
@@ -47,6 +49,7 @@ class Control:
         events: Events,
         on_loop: Callable[..., None],
         does: Does,
+        probes: Probes,
     ) -> None:
         self._broker = broker
         self._node = node
@@ -54,9 +57,11 @@ class Control:
         self._events = events
         self._on_loop = on_loop
         self._does = does
+        self._probes = probes
         self._commands: dict[str, Callable[[Details], None]] = {
             "stop": lambda _: does.stop(),
             "dump": lambda _: does.dump(),
+            PROBE: probes.begin,
         }
         self._taken: deque[str] = deque(maxlen=COMMANDS_KEPT)
         self._untold: list[str] = []
@@ -80,14 +85,19 @@ class Control:
         """Have done what was sent. Fetch thread."""
         try:
             while commands := self._broker.commands(self._node(), self._untold):
-                self._untold = [command.id for command in commands]
                 for command in commands:
                     if command.id not in self._taken:
                         self._taken.append(command.id)
-                        self._on_loop(self._do, command)
+                        self._pass_on(command)
+                self._untold = [command.id for command in commands]
             self._untold = []
         except BrokerUnavailable as error:
             self._outage.failed(error)
+
+    def _pass_on(self, command: Command) -> None:
+        if command.do == PROBE:
+            self._probes.taken(command.details)
+        self._on_loop(self._do, command)
 
     def _do(self, command: Command) -> None:
         known = self._commands.get(command.do)

@@ -116,6 +116,14 @@ class Dispatcher:
             helds = [*self._backlog, *self._suspects, *inside]
             return {(held.delivery.node, held.delivery.number) for held in helds}
 
+    def probe(self, number: int) -> list[Child]:
+        """Ask every child that gets work; one that leaves unread what it was sent gets no more."""
+        with self._lock:
+            for child in self._children:
+                if not child.channel.unsent:
+                    child.channel.send(Kind.PROBE, number)
+            return list(self._children)
+
     # -- room
 
     def room(self, queue: str) -> int:

@@ -17,18 +17,21 @@ from taskrunner.config import Config
 from taskrunner.errors import NodeFailed, StartError
 from taskrunner.events import Events
 from taskrunner.scheduler.scheduler import SchedulerService
-from taskrunner.service import Mishaps
+from taskrunner.service import Mishaps, ServiceThread
 from taskrunner.supervisor import identity
 from taskrunner.supervisor.checkup import Checkup
 from taskrunner.supervisor.chores import Chores
 from taskrunner.supervisor.control import Control, Does
 from taskrunner.supervisor.dispatch import Dispatcher
 from taskrunner.supervisor.fetch import FetchService, HearsBells
+from taskrunner.supervisor.healthport import HealthPort
 from taskrunner.supervisor.lease import HearsLease, LeaseService
 from taskrunner.supervisor.membership import Membership
 from taskrunner.supervisor.outage import Outage
 from taskrunner.supervisor.plan import Planner
 from taskrunner.supervisor.pool import Pool
+from taskrunner.supervisor.probing import Probes
+from taskrunner.supervisor.readiness import Readiness, SelfProbe
 from taskrunner.supervisor.settle import SettleService
 from taskrunner.supervisor.timelimits import TimeLimits
 from taskrunner.supervisor.upcalls import UpcallService
@@ -124,6 +127,7 @@ class Parts:
         )
         self.outage.on_return = self.scheduler.hurry
         self.upcalls = UpcallService(broker=broker, mishaps=self.mishaps)
+        self._make_probes(node)
         self.control = self._make_control(node)
 
     def _make_chores(self) -> Chores:
@@ -137,14 +141,46 @@ class Parts:
             outage=self.outage,
         )
 
+    def _threads(self) -> list[ServiceThread]:
+        """Those without which the node does no work."""
+        services = (self.fetch, self.settle, self.lease, self.scheduler)
+        return [service.thread for service in services]
+
+    def _make_probes(self, node: Node) -> None:
+        broker, config, clock = self._around.broker, self._around.config, self._around.clock
+        self.probes = Probes(
+            broker=broker,
+            node=self._id,
+            dispatcher=self.dispatcher,
+            settle=self.settle,
+            children=lambda: self.pool.children,
+            threads=self._threads,
+            clock=clock,
+            mishaps=self.mishaps,
+        )
+        self.self_probe = SelfProbe(
+            broker=broker, node=self._id, probes=self.probes, clock=clock, mishaps=self.mishaps
+        )
+        self.readiness = Readiness(
+            probe=self.self_probe,
+            outage=self.outage,
+            threads=self._threads,
+            on_loop=node.on_loop,
+        )
+        self.health_port = HealthPort(config.health_host, config.health_port, self.readiness)
+
+    def _id(self) -> str:
+        return self.membership.id
+
     def _make_control(self, node: Node) -> Control:
         return Control(
             broker=self._around.broker,
-            node=lambda: self.membership.id,
+            node=self._id,
             outage=self.outage,
             events=self._around.events,
             on_loop=node.on_loop,
             does=node,
+            probes=self.probes,
         )
 
     def _make_pool(self, node: Node, *, embedded: bool) -> None:
@@ -159,6 +195,7 @@ class Parts:
             gave_up=node.give_up,
             embedded=embedded,
         )
+        self.pool.probes = self.probes
         self.limits = TimeLimits(
             grace_s=config.grace_s,
             clock=clock,

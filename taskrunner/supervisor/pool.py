@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import Callable
 from multiprocessing import Pipe
-from typing import Any
+from typing import Any, Protocol
 
 from taskrunner import crashpoints
 from taskrunner.brokers.base import Note
@@ -44,6 +44,14 @@ EXIT_S = 5.0
 """How long a child that was told to stop may take to exit once it has closed its pipe."""
 
 
+class HearsProbes(Protocol):
+    """Who is told how children answer probes."""
+
+    def heard(self, child: Child, number: int, *, by_main: bool) -> None: ...
+    def worked(self, child: Child) -> None: ...
+    def gone(self, child: Child) -> None: ...
+
+
 class Pool:
     """Keeps as many children as were asked for, and hears what they say."""
 
@@ -76,6 +84,7 @@ class Pool:
         self._deaths_in_a_row = 0
         self._start_deaths = 0
         self._lease_until = clock.monotonic() + config.lease_s
+        self.probes: HearsProbes | None = None
         self.changed = asyncio.Event()
         """set whenever a child has become ready, reported or died"""
 
@@ -159,14 +168,7 @@ class Pool:
     def _hear(self, child: Child, frame: list[Any]) -> None:
         match frame:
             case [Kind.DONE, rows]:
-                self._deaths_in_a_row = self._start_deaths = 0
-                child.busy_at = child.heard_at
-                if crashpoints.ARMED:
-                    crashpoints.reach("collect.before")
-                self._dispatcher.finished(child, rows)
-                if crashpoints.ARMED:
-                    crashpoints.reach("collect.after")
-                self.changed.set()
+                self._done(child, rows)
             case [Kind.TAKEN, _, numbers]:
                 self._dispatcher.taken(child, numbers)
                 self.changed.set()
@@ -176,8 +178,22 @@ class Pool:
                 self._progress(child, number, value)
             case [Kind.BLOCKED, number, is_blocked]:
                 self._blocked(child, number, is_blocked)
+            case [Kind.PROBED, number, by_main] if self.probes is not None:
+                self.probes.heard(child, number, by_main=by_main)
             case [Kind.READY]:
                 self._ready(child)
+
+    def _done(self, child: Child, rows: list[list[Any]]) -> None:
+        self._deaths_in_a_row = self._start_deaths = 0
+        child.busy_at = child.heard_at
+        if crashpoints.ARMED:
+            crashpoints.reach("collect.before")
+        self._dispatcher.finished(child, rows)
+        if self.probes is not None:
+            self.probes.worked(child)
+        if crashpoints.ARMED:
+            crashpoints.reach("collect.after")
+        self.changed.set()
 
     def _ready(self, child: Child) -> None:
         if child.phase is Phase.STARTING:
@@ -298,6 +314,8 @@ class Pool:
             return
         child.channel.drain()
         self._burial.bury(child, exit_)
+        if self.probes is not None:
+            self.probes.gone(child)
         self.changed.set()
         if child.phase is Phase.STOPPING or child.extra or self._stopping:
             return

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from taskrunner.backends.base import ResultBackend, ResultKey, StoredResult
 from taskrunner.brokers.base import Broker, Outcome, OutcomeKind
+from taskrunner.errors import BrokerUnavailable
 from taskrunner.events import Events, OutcomeDropped, OutcomeFenced
 from taskrunner.message import ErrorInfo
 from taskrunner.service import Mishaps, ServiceThread
@@ -20,6 +21,20 @@ TRIES = 3
 """Times that an outcome is tried alone before only its job's failure is."""
 DROPS = 3
 """Outcomes dropped with none settled in between, after which it is not they that are bad."""
+
+
+MOST_LETTERS = 100
+
+
+class Letter(NamedTuple):
+    """A record to put into the store on the way that outcomes go."""
+
+    kind: str
+    id: str
+    value: bytes
+    ttl: float
+    told: Callable[[], None]
+    """called when the store has it; on the settle thread"""
 
 
 class SettleService:
@@ -39,10 +54,12 @@ class SettleService:
         self._broker = broker
         self._backend = backend
         self._events = events
+        self._outage = outage
         self._limit = limit
         self._room_opened = room_opened
         self._waiting: deque[tuple[str, Sequence[Any]]] = deque()
         self._busy: list[tuple[str, Sequence[Any]]] = []
+        self._letters: deque[Letter] = deque(maxlen=MOST_LETTERS)
         self._condition = threading.Condition()
         self._most = MOST_AT_ONCE
         self._tries = 0
@@ -65,6 +82,13 @@ class SettleService:
         """Take outcomes of deliveries to this node. Any thread; never blocks on the broker."""
         with self._condition:
             self._waiting.extend((node, outcome) for outcome in outcomes)
+            self._condition.notify_all()
+
+    def tell(self, letter: Letter) -> None:
+        """Put a record into the store, behind the outcomes that wait. Any thread; once only, and
+        not at all where the broker is away."""
+        with self._condition:
+            self._letters.append(letter)
             self._condition.notify_all()
 
     def flush(self, timeout: float) -> bool:
@@ -93,12 +117,16 @@ class SettleService:
         """
         with self._condition:
             if not self._waiting and not self._condition.wait_for(
-                lambda: self._waiting or self._stopping.is_set(), SLICE_S
+                lambda: self._waiting or self._letters or self._stopping.is_set(), SLICE_S
             ):
                 return
             batch = self._take()
-        if not batch:
-            return
+        if batch:
+            self._bring(batch)
+        while self._letters:
+            self._send(self._letters.popleft())
+
+    def _bring(self, batch: dict[str, list[Outcome]]) -> None:
         was_full = self.is_full()
         left = dict(batch)
         try:
@@ -149,6 +177,14 @@ class SettleService:
         self._events.emit(OutcomeDropped(job_id=outcome.id, queue=outcome.queue, error=str(error)))
         self._tries, self._dropped = 0, self._dropped + 1
         return {}
+
+    def _send(self, letter: Letter) -> None:
+        try:
+            self._broker.put_record(letter.kind, letter.id, letter.value, ttl=letter.ttl)
+        except BrokerUnavailable as error:
+            self._outage.failed(error)
+        else:
+            letter.told()
 
     def _settle(self, node: str, outcomes: list[Outcome]) -> bool:
         if self._backend is not None:

@@ -96,6 +96,7 @@ SHAPES: Final[Mapping[int, tuple[Check, ...]]] = {
     Kind.PROGRESS: (_number, _is_progress),
     Kind.BLOCKED: (_number, _of_type(bool)),
     Kind.BEAT: (),
+    Kind.PROBED: (_number, _of_type(bool)),
 }
 """By what a child may send: what each value behind the kind must be."""
 

@@ -25,6 +25,7 @@ from taskrunner.errors import BrokerUnavailable, NodeFailed, StartError
 from taskrunner.events import (
     Dump,
     Events,
+    HealthPortOpened,
     JobsReturned,
     NodeStarted,
     NodeStopped,
@@ -39,6 +40,7 @@ from taskrunner.supervisor.generation import (
 )
 from taskrunner.supervisor.health import Sentence
 from taskrunner.supervisor.parts import Parts, Surroundings
+from taskrunner.supervisor.readiness import Stage
 from taskrunner.supervisor.waits import unless, until
 
 BUSY_LOOK_S = 0.02
@@ -87,6 +89,8 @@ class Supervisor:
         self._scheduler, self._chores, self._upcalls = parts.scheduler, parts.chores, parts.upcalls
         self._dispatcher, self._pool, self._limits = parts.dispatcher, parts.pool, parts.limits
         self._checkup = parts.checkup
+        self._readiness, self._self_probe = parts.readiness, parts.self_probe
+        self._health_port = parts.health_port
         self.control = parts.control
 
     # -- the story
@@ -96,7 +100,9 @@ class Supervisor:
         kept failing."""
         self._loop.set_exception_handler(self._callback_failed)
         try:
+            self._open_health_port()
             if await unless(self._stop_asked, self._start()):
+                self._readiness.stage = Stage.RUNNING
                 if crashpoints.ARMED:
                     crashpoints.reach("supervisor.started")
                 started()
@@ -112,6 +118,13 @@ class Supervisor:
             await self._stop()
         if self._failure is not None:
             raise self._failure
+
+    def _open_health_port(self) -> None:
+        """Before all else: whoever asks how far the start is gets an answer."""
+        self._health_port.start()
+        if (address := self._health_port.address) is not None:
+            self._self_probe.start()
+            self._events.emit(HealthPortOpened(*address))
 
     async def _start(self) -> None:
         """Broker first, so that a wrong URL costs no import; children last, since they need all."""
@@ -145,6 +158,7 @@ class Supervisor:
         if crashpoints.ARMED:
             crashpoints.reach("supervisor.stopping")
         self._stop_asked.set()
+        self._readiness.stage = Stage.STOPPING
         self._events.emit(NodeStopping(self._dispatcher.count, self._config.shutdown_timeout_s))
         await asyncio.to_thread(self._fetch.stop)
         self._pool.stop()
@@ -158,12 +172,14 @@ class Supervisor:
         unsettled = self._settle.pending
         for service in (self._scheduler, self._settle, self._lease, self._upcalls):
             await asyncio.to_thread(service.stop)
+        await asyncio.to_thread(self._self_probe.stop)
         if self._generation is not None:
             await self._generation.stop()
             await asyncio.to_thread(self._leave)
         if unsettled:
             why = "the broker is away and was not told what became of them"
             self._events.emit(JobsReturned(count=unsettled, why=why))
+        await asyncio.to_thread(self._health_port.stop)
         self._events.emit(NodeStopped())
 
     async def _finish_children(self) -> None:

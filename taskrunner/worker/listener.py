@@ -39,6 +39,8 @@ class Inbox:
         self.stopping = False
         self._bell: SimpleQueue[None] = SimpleQueue()
         self.on_ring: Callable[[], object] = self._ring_bell
+        self.probes: deque[int] = deque(maxlen=10)
+        """those that the main thread has not answered yet; nobody waits for more than the newest"""
 
     def ring(self) -> None:
         self.on_ring()
@@ -151,11 +153,7 @@ class Listener:
     def _handle(self, frame: list[Any]) -> None:
         match frame:
             case [Kind.RUN, rows]:
-                if crashpoints.ARMED:
-                    crashpoints.reach("child.received")
-                now = monotonic()
-                self._inbox.rows.extend((row, now) for row in rows)
-                self._inbox.ring()
+                self._take_in(rows)
             case [Kind.TAKE, request, most]:
                 taken = self._inbox.take_back(most)
                 if crashpoints.ARMED:
@@ -169,8 +167,19 @@ class Listener:
                 self._hears.answer(call, ok, value)
             case [Kind.DEADLOCK, number]:
                 self._hears.deadlock(number)
+            case [Kind.PROBE, probe]:
+                self._reporter.send(Kind.PROBED, probe, False)
+                self._inbox.probes.append(probe)
+                self._inbox.ring()
             case [Kind.STOP]:
                 self._inbox.stopping = True
                 self._inbox.ring()
             case _:
                 raise frames.FrameError(f"the supervisor sent {frame[0]!r}")
+
+    def _take_in(self, rows: list[list[Any]]) -> None:
+        if crashpoints.ARMED:
+            crashpoints.reach("child.received")
+        now = monotonic()
+        self._inbox.rows.extend((row, now) for row in rows)
+        self._inbox.ring()

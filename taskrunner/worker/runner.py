@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from taskrunner.clock import monotonic
-from taskrunner.frames import Why
+from taskrunner.frames import Kind, Why
 from taskrunner.worker.executor import Executor, OutcomeRow, Row, Run, cancelled_before_start
 from taskrunner.worker.interrupts import (
     EXCEPTIONS,
@@ -74,6 +74,7 @@ class SerialRunner:
                 row, arrived = rows.popleft()
             except IndexError:
                 self._reporter.flush()
+                answer_probes(self._inbox, self._reporter)
                 if self._inbox.stopping:
                     break
                 self._inbox.wait()
@@ -87,6 +88,7 @@ class SerialRunner:
         """The supervisor may be stopped or cut off, and our jobs may be others' by now."""
         self._reporter.flush()
         while self._inbox.rows and not self._page.may_start() and not self._inbox.stopping:
+            answer_probes(self._inbox, self._reporter)
             self._inbox.wait_at_most(LEASE_LOOK_S)
 
     def _next_is_quick(self) -> bool:
@@ -203,9 +205,13 @@ class ConcurrentRunner:
     async def _live(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        self._inbox.on_ring = lambda: _soon(self._loop, self._pump)
-        self._pump()
+        self._inbox.on_ring = lambda: _soon(self._loop, self._rung)
+        self._rung()
         await self._ended.wait()
+
+    def _rung(self) -> None:
+        answer_probes(self._inbox, self._reporter)
+        self._pump()
 
     def _pump(self) -> None:
         """Start what there is room for, in the order of delivery."""
@@ -305,6 +311,12 @@ class Cancels:
     def found(self, number: int) -> bool:
         """Whether this delivery is to be cancelled; asked at its start."""
         return bool(self._numbers) and number in self._numbers
+
+
+def answer_probes(inbox: Inbox, reporter: Reporter) -> None:
+    """Say that the main thread is here. Called by it, and only when it has time or was rung."""
+    while inbox.probes:
+        reporter.send(Kind.PROBED, inbox.probes.popleft(), True)
 
 
 def interrupted(run: Run, error: asyncio.CancelledError) -> BaseException:

@@ -135,6 +135,7 @@ def test_a_mistake_counts_also_where_a_stronger_source_is_right(folder: Path) ->
         "TASKRUNNER_PORT_6379_TCP_ADDR",
         "TASKRUNNER_REDIS_SERVICE_PORT_HTTP",
         "TASKRUNNER_REDIS_PORT",
+        "TASKRUNNER_HEALTH_PORT",  # of a service called taskrunner-health
     ],
 )
 def test_variables_for_tests_and_of_kubernetes_are_not_settings(folder: Path, name: str) -> None:

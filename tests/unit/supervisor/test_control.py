@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -46,6 +46,7 @@ class Node:
             events=events,
             on_loop=lambda do, *values: do(*values),
             does=self,
+            probes=self,  # type: ignore[arg-type]
         )
 
     def stop(self) -> None:
@@ -53,6 +54,12 @@ class Node:
 
     def dump(self) -> None:
         self.did.append("dump")
+
+    def taken(self, details: Mapping[str, Any]) -> None:
+        self.did.append(f"taken {details['to']}")
+
+    def begin(self, details: Mapping[str, Any]) -> None:
+        self.did.append(f"begin {details['to']}")
 
     def send(self, *names: str) -> None:
         for name in names:
@@ -126,3 +133,10 @@ def test_a_command_that_cannot_be_done_harms_no_other(
     node.control.take()
     assert node.did == ["stop"]
     assert "'dump' could not be done" in caplog.text
+
+
+def test_a_probe_is_told_of_where_it_was_taken_and_where_it_goes_on(node: Node) -> None:
+    node.broker.send("n1", Command.new("probe", to="probe:1"))
+    node.control.take()
+    node.control.take()
+    assert node.did == ["taken probe:1", "begin probe:1"]

@@ -1,0 +1,1 @@
+"""What operators ask of a running system: the same answers for command line, API and dashboard."""
