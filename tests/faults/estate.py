@@ -99,7 +99,7 @@ class Estate:
     def ask(self, *request: object) -> object:
         return self.broker._calls.ask([request])[0]
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """Every key of the queue, without what stands before its name."""
         start = self.key("")
         found: object = self.ask("KEYS", f"{start}*")

@@ -62,10 +62,21 @@ def place(redis_server: RedisServer) -> Iterator[Estate]:
 
 
 def test_a_day_in_an_estate_that_nobody_damaged(place: Estate) -> None:
-    assert place.keys() == sorted([*LISTED, *(f"job:{name}" for name in JOBS)])
+    assert place.names() == sorted([*LISTED, *(f"job:{name}" for name in JOBS)])
     place.live()
     assert place.unfinished() == {}
     place.store.check_counts()
+
+
+def test_classic_21_of_jobs_that_are_over_nothing_is_left(place: Estate) -> None:
+    """Whatever they were, and however they ended; what repeats of calls may need goes by itself."""
+    place.live()
+    place.store.later(40 * 86_400.0)
+    place.store.join("n1")
+    place.store.sweep()
+    assert sum(place.store.stats().counts.values()) == 0
+    lasting = [key for key in place.names() if place.ask("TTL", place.key(key)) == -1]
+    assert set(lasting) == {"active:n1", "holders", "idle", "leases", "meta", "stats"}
 
 
 # -- garbage

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -10,7 +10,6 @@ from uuid import uuid4
 import pytest
 
 from taskrunner.brokers.base import Broker, JobKey, Limits, NodeInfo
-from taskrunner.brokers.memory import MemoryBroker
 from taskrunner.brokers.redis.broker import RedisBroker
 from taskrunner.clock import SYSTEM_CLOCK
 from taskrunner.config import Config
@@ -22,20 +21,8 @@ from taskrunner.supervisor.membership import Membership
 from taskrunner.supervisor.plan import Planner
 from taskrunner.testing._conformance_kit import LEASE, Store
 from taskrunner.testing.clock import FakeClock
-from taskrunner.testing.redis_server import RedisServer
 
 ORPHAN, SERVED = "special", "default"
-
-
-@pytest.fixture(params=["memory", "redis"])
-def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
-    if request.param == "memory":
-        made: Broker = MemoryBroker()
-    else:
-        server: RedisServer = request.getfixturevalue("redis_server")
-        made = RedisBroker.from_url(server.unix_url, namespace=uuid4().hex, limits=Limits())
-    yield made
-    made.close()
 
 
 class Caretaker:

@@ -112,13 +112,13 @@ def test_a_cancel_that_comes_before_the_start_is_remembered(concurrency: int) ->
 
 
 def shoot(child: OneChild, targets: set[int], why: Why, chance: random.Random) -> None:
-    """Interrupt each target that is seen to start, up to 6 ms later. In a thread of its own, while
-    somebody else hears the outcomes."""
+    """Interrupt each target about when it ends, six milliseconds after its start. In a thread of
+    its own, while somebody else hears the outcomes."""
     done = 0
     while done < max(targets):
         for slot in child.page.slots():
             if done < slot.number and slot.number in targets:
-                end = monotonic() + chance.random() * 0.006
+                end = slot.started_ns / 1e9 + 0.0045 + chance.random() * 0.0025
                 while monotonic() < end:
                     pass
                 child.send(Kind.INTERRUPT, slot.number, why)
