@@ -82,6 +82,11 @@ class RecordBook:
     def __init__(self) -> None:
         self._kinds: dict[str, dict[str, tuple[bytes, float]]] = {}
 
+    def find(self, kind: str, record_id: str, now: float) -> bytes:
+        """Its value; empty where there is none."""
+        self._forget_old(now)
+        return self._kinds.get(kind, {}).get(record_id, (b"", 0.0))[0]
+
     def put(self, kind: str, record: Record, until: float = math.inf) -> None:
         self._kinds.setdefault(kind, {})[record.id] = record.value, until
 
@@ -179,16 +184,32 @@ class Directory(Broker):
     # -- records
 
     def put_record(
-        self, kind: str, record_id: str, value: bytes, *, ttl: float | None = None
-    ) -> None:
+        self,
+        kind: str,
+        record_id: str,
+        value: bytes,
+        *,
+        ttl: float | None = None,
+        expect: bytes | None = None,
+    ) -> bool:
         with self._lock:
-            until = math.inf if ttl is None else self.now() + ttl
+            now = self.now()
+            if expect is not None:
+                found = self._records.find(kind, record_id, now)
+                if found != expect:
+                    return found == value
+            until = math.inf if ttl is None else now + ttl
             self._records.put(kind, Record(record_id, value), until)
+            return True
 
     def records(self, kind: str, cursor: str = "", *, limit: int = 100) -> Records:
         with self._lock:
             return self._records.slice(kind, cursor, limit=limit, now=self.now())
 
-    def remove_record(self, kind: str, record_id: str) -> None:
+    def remove_record(self, kind: str, record_id: str, *, expect: bytes | None = None) -> bool:
         with self._lock:
+            found = self._records.find(kind, record_id, self.now())
+            if found and expect not in (None, found):
+                return False
             self._records.remove(kind, record_id)
+            return True

@@ -66,6 +66,8 @@ class Job:
     """of its entry in the ready lists; 0: none"""
     park_ends: float = 0.0
     keep_until: float = 0.0
+    schedule: str = ""
+    """whose firing it is"""
 
     @classmethod
     def from_message(cls, message: Message, now: float) -> Job:

@@ -17,6 +17,7 @@ from typing import Any
 from taskrunner.brokers._memory_indexes import Leases, ReadyLists, TimeIndex
 from taskrunner.brokers._memory_job import Job, Tombstone
 from taskrunner.brokers._memory_mailbox import PostOffice
+from taskrunner.brokers._memory_slots import SlotBook
 from taskrunner.brokers.base import (
     REPEATABLE_FOR,
     Bell,
@@ -54,6 +55,7 @@ class Queue:
         """by node: the highest number it was given here"""
         self.idle: dict[str, None] = {}
         self.watchers: dict[str, set[str]] = {}
+        self.slots = SlotBook()
         self._limits = limits
         self._office = office
         self._unaudited: list[str] = []
@@ -83,6 +85,8 @@ class Queue:
         job.finished_at = now
         job.keep_until = now + (self._limits.retention if retention is None else retention)
         self.move(job, state)
+        if job.schedule:
+            self.slots.conclude(job, state, now)
         if state is State.SUCCEEDED and retention == 0:
             self.remove(job, now)
         for mailbox in self.watchers.pop(job.id, ()):

@@ -14,6 +14,7 @@ The contract in words is docs/writing-a-broker.md; the contract as a test is
       control   cancel, send                    nodes    join, beat, leave, reap, held, commands
       look      get, stats, queues, nodes, now  upkeep   sweep, audit
       records   put_record, records, remove_record
+      schedules tick, slots, close_slots (in `slots`)
 
 Tokens. A delivery is fenced by its token: the node's id and a number the node never uses twice.
 The record keeps the token of the last delivery and whether it was settled. A write that carries
@@ -45,6 +46,18 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from taskrunner.brokers.findings import Finding, FindingKind, Remark
+from taskrunner.brokers.slots import (
+    CLAIMED,
+    FIRINGS_KEPT,
+    GONE_FOR,
+    KNOWN_FOR,
+    Fired,
+    KeepsSlots,
+    SlotRecord,
+    Tick,
+    Ticked,
+    TickKind,
+)
 from taskrunner.brokers.values import (
     ACCEPTED,
     COMMAND_KEPT,
@@ -79,23 +92,29 @@ from taskrunner.states import State
 
 __all__ = [
     "ACCEPTED",
-    "COMMANDS_KEPT",
-    "COMMAND_KEPT",
     "Bell",
     "BellKind",
     "Blame",
     "Broker",
     "BrokerClient",
+    "CLAIMED",
+    "COMMANDS_KEPT",
+    "COMMAND_KEPT",
     "Capabilities",
     "Command",
     "Delivery",
     "Due",
     "ERRORS_KEPT",
+    "FIRINGS_KEPT",
     "Fetched",
     "Finding",
     "FindingKind",
+    "Fired",
+    "GONE_FOR",
     "JobKey",
     "JobRecord",
+    "KNOWN_FOR",
+    "KeepsSlots",
     "LOSSES_OF_SUSPECTS",
     "Limits",
     "Mailbox",
@@ -110,7 +129,11 @@ __all__ = [
     "Record",
     "Records",
     "Remark",
+    "SlotRecord",
     "Take",
+    "Tick",
+    "TickKind",
+    "Ticked",
 ]
 
 
@@ -133,7 +156,7 @@ class Mailbox(ABC):
     def close(self) -> None: ...
 
 
-class BrokerClient(ABC):
+class BrokerClient(KeepsSlots):
     """What producers, waiters and onlookers need of a broker: submit, listen, control, look.
 
     `worker.upcall` implements no more than this, over the pipe to a supervisor. Thread-safe; a
@@ -221,10 +244,20 @@ class BrokerClient(ABC):
 
     @abstractmethod
     def put_record(
-        self, kind: str, record_id: str, value: bytes, *, ttl: float | None = None
-    ) -> None:
+        self,
+        kind: str,
+        record_id: str,
+        value: bytes,
+        *,
+        ttl: float | None = None,
+        expect: bytes | None = None,
+    ) -> bool:
         """Keep a small value under a kind and an id, in the place of one that is there; for `ttl`
-        seconds, or until it is removed. Works in a full store."""
+        seconds, or until it is removed. Works in a full store.
+
+        `expect`: only where this value is there (b"": only where there is none). Whether `value` is
+        there now.
+        """
 
     @abstractmethod
     def records(self, kind: str, cursor: str = "", *, limit: int = 100) -> Records:
@@ -232,8 +265,9 @@ class BrokerClient(ABC):
         all the time is answered exactly once, however many come and go between the slices."""
 
     @abstractmethod
-    def remove_record(self, kind: str, record_id: str) -> None:
-        """Keep it no longer, if it was there."""
+    def remove_record(self, kind: str, record_id: str, *, expect: bytes | None = None) -> bool:
+        """Keep it no longer, if it was there. `expect`: only where it has this value. Whether
+        there is none now."""
 
 
 class Broker(BrokerClient):

@@ -37,7 +37,11 @@ from taskrunner.brokers.base import (
     Outcome,
     QueueStats,
     Receipt,
+    SlotRecord,
     Take,
+    Tick,
+    Ticked,
+    TickKind,
 )
 from taskrunner.clock import SYSTEM_CLOCK, Clock
 from taskrunner.errors import NodeLost, OptionError
@@ -220,6 +224,42 @@ class MemoryBroker(Directory):
             queue.move(queue.jobs[job_id], State.PENDING)
         queue.ring_idle()
         return len(due)
+
+    # -- schedules
+
+    def tick(self, ticks: Sequence[Tick]) -> list[Ticked]:
+        with self._lock:
+            answers = [self._tick(tick) for tick in ticks]
+            for name in {tick.message.queue for tick in ticks}:
+                self._queues[name].ring_idle()
+            return answers
+
+    def _tick(self, tick: Tick) -> Ticked:
+        book = self._queue(tick.message.queue).slots
+        refused = book.refusal(tick, self.now())
+        return refused or book.claim(tick, self._fire(tick), self.now())
+
+    def _fire(self, tick: Tick) -> TickKind:
+        queue, message = self._queues[tick.message.queue], tick.message
+        last = queue.jobs.get(queue.slots.last_job(tick.schedule))
+        is_in_the_way = last is not None and last.state not in FINISHED
+        if is_in_the_way and tick.skip_overlap and tick.slot is not None:
+            return TickKind.OVERLAP
+        if not self._enqueue(message).accepted:
+            return TickKind.DUPLICATE
+        if message.id in queue.jobs:
+            queue.jobs[message.id].schedule = tick.schedule
+        return TickKind.SUBMITTED
+
+    def slots(self, queue: str, schedules: Sequence[str], *, firings: int = 0) -> list[SlotRecord]:
+        with self._lock:
+            return [self._queue(queue).slots.record(name, firings) for name in schedules]
+
+    def close_slots(self, queue: str, schedule: str, revision: int, *, gone: bool = False) -> float:
+        with self._lock:
+            self._office.ring_all(Bell(BellKind.SCHEDULE, queue, schedule))
+            book = self._queue(queue).slots
+            return book.close(schedule, revision, gone=gone, now=self.now())
 
     # -- nodes
 

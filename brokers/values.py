@@ -204,6 +204,8 @@ class BellKind(IntEnum):
     """a command waits for this node"""
     PARKED = 6
     """the first job was parked under the key `id` in `queue`; heard by every node of it"""
+    SCHEDULE = 7
+    """the schedule `id`, of `queue`, has changed; heard by every mailbox there is"""
 
 
 class Bell(NamedTuple):

@@ -146,10 +146,28 @@ local function leave(id, job)
   if job.e then call('ZREM', P .. 'expiring', id) end
 end
 
+-- Write down how the job of a schedule's firing ended. The mark, made by tick.lua, is an @, the
+-- length of the firing's name, a colon, that name and the schedule's.
+local function conclude(mark, state)
+  local length, names = string.match(mark, '^@(%d+):(.*)$')
+  if not length then return end
+  local key, firing = P .. 'firing:' .. string.sub(names, length + 1), string.sub(names, 1, length)
+  local packed = call('HGET', key, firing)
+  local is_sound, entry = pcall(cmsgpack.unpack, packed or '')
+  if is_sound and type(entry) == 'table' then
+    entry[5], entry[6] = state, ms
+    call('HSET', key, firing, cmsgpack.pack(entry))
+  end
+end
+
 -- Tell those who watch the job that it is finished.
-local function tell(id, watchers)
+local function tell(id, watchers, state)
   for name in string.gmatch(long(id, 'v', watchers), '%S+') do
-    call('PUBLISH', BELL .. name, '3 ' .. QUEUE .. ' ' .. id)
+    if string.sub(name, 1, 1) == '@' then
+      conclude(name, state)
+    else
+      call('PUBLISH', BELL .. name, '3 ' .. QUEUE .. ' ' .. id)
+    end
   end
 end
 
@@ -163,7 +181,7 @@ local function finish(id, state, watchers, keep, reason)
   call('HSET', P .. 'job:' .. id, 's', state, 'z', MS)
   if reason then put(id, 'm', reason) end
   count(state, 1)
-  if watchers then tell(id, watchers) end
+  if watchers then tell(id, watchers, state) end
 end
 
 -- Remove a finished record (or a tombstone) and everything that goes with it.

@@ -8,6 +8,12 @@ local function remove(id)
   call('ZREM', KEYS[4], id)
 end
 
+-- The value of a record; empty where there is none.
+local function value_of(id)
+  local lapses = call('ZSCORE', KEYS[4], id)
+  return not (lapses and tonumber(lapses) <= now) and call('HGET', KEYS[2], id) or ''
+end
+
 -- A change puts in one at most, and takes out many: what has lapsed does not pile up. Where all that
 -- is left lapses, the keys do so too.
 local function tidy()

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgpack
 
+from taskrunner.brokers.base import Tick
 from taskrunner.message import NOW, Message
 
 T = TypeVar("T")
@@ -89,6 +90,21 @@ def message_row(message: Message) -> tuple[Any, ...]:
         _ms(timing.expires_in),
         _ms(timing.expires_at),
         _ms(timing.deadline),
+    )
+
+
+def tick_row(tick: Tick) -> tuple[Any, ...]:
+    """A tick as tick.lua takes it."""
+    return (
+        tick.schedule,
+        None if tick.slot is None else round(tick.slot * 1000),
+        round(tick.due * 1000),
+        tick.revision,
+        _ms(tick.known_at),
+        None if tick.wall is None else round(tick.wall * 1000),
+        tick.zone,
+        int(tick.skip_overlap),
+        message_row(tick.message),
     )
 
 

@@ -4,7 +4,7 @@ trip of scripts."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
@@ -12,6 +12,9 @@ from taskrunner.brokers.base import (
     ACCEPTED,
     COMMAND_KEPT,
     COMMANDS_KEPT,
+    FIRINGS_KEPT,
+    GONE_FOR,
+    KNOWN_FOR,
     BrokerClient,
     Capabilities,
     Command,
@@ -24,16 +27,21 @@ from taskrunner.brokers.base import (
     Receipt,
     Record,
     Records,
+    SlotRecord,
+    Tick,
+    Ticked,
+    TickKind,
 )
 from taskrunner.brokers.redis import replies
 from taskrunner.brokers.redis.address import CLUSTER, Address
-from taskrunner.brokers.redis.batches import blobs, message_row, windows
+from taskrunner.brokers.redis.batches import IDS, Blob, blobs, message_row, tick_row, windows
 from taskrunner.brokers.redis.calls import SLICE, Calls, places
 from taskrunner.brokers.redis.connection import Talk
 from taskrunner.brokers.redis.failures import is_full
 from taskrunner.brokers.redis.keys import Keys
 from taskrunner.brokers.redis.mailbox import RedisMailbox
 from taskrunner.brokers.redis.network import async_connections, connections
+from taskrunner.brokers.redis.scripts import Command as ScriptCall
 from taskrunner.brokers.redis.scripts import Scripts
 from taskrunner.errors import BrokerFull, BrokerUnavailable
 from taskrunner.message import Message
@@ -204,12 +212,22 @@ class RedisClient(BrokerClient):
     # -- records
 
     def put_record(
-        self, kind: str, record_id: str, value: bytes, *, ttl: float | None = None
-    ) -> None:
-        ttl_ms = None if ttl is None else to_ms(ttl)
-        self._calls.run(
-            [self._scripts.put_record(kind, record_id=record_id, value=value, ttl_ms=ttl_ms)]
+        self,
+        kind: str,
+        record_id: str,
+        value: bytes,
+        *,
+        ttl: float | None = None,
+        expect: bytes | None = None,
+    ) -> bool:
+        ask = self._scripts.put_record(
+            kind,
+            record_id=record_id,
+            value=value,
+            ttl_ms=None if ttl is None else to_ms(ttl),
+            expect=expect,
         )
+        return self._calls.run([ask]) == [1]
 
     def records(self, kind: str, cursor: str = "", *, limit: int = 100) -> Records:
         most = max(1, min(limit, SLICE))
@@ -218,8 +236,53 @@ class RedisClient(BrokerClient):
         found = [Record(replies.text(i), value) for i, value in replies.pairs(flat).items()]
         return Records(found, following.decode())
 
-    def remove_record(self, kind: str, record_id: str) -> None:
-        self._calls.run([self._scripts.remove_record(kind, record_id=record_id)])
+    def remove_record(self, kind: str, record_id: str, *, expect: bytes | None = None) -> bool:
+        ask = self._scripts.remove_record(kind, record_id=record_id, expect=expect)
+        return self._calls.run([ask]) == [1]
+
+    # -- schedules
+
+    def tick(self, ticks: Sequence[Tick]) -> list[Ticked]:
+        return self._connections.talk(self._tick(ticks))
+
+    def _tick(self, ticks: Sequence[Tick]) -> Talk[list[Ticked]]:
+        where = places(tick.message.queue for tick in ticks)
+        yield from self._register(where.keys() - self._registered)
+        packed = [
+            (queue, blob)
+            for queue, positions in where.items()
+            for blob in blobs([tick_row(ticks[at]) for at in positions])
+        ]
+        answers = [Ticked(TickKind.FULL)] * len(ticks)
+        for window in windows(packed):
+            results = yield from self._scripts.run([self._ask_tick(*one) for one in window])
+            for (queue, blob), result in zip(window, results, strict=True):
+                positions = where[queue][blob.start : blob.start + blob.size]
+                if not isinstance(result, ResponseError):
+                    for at, answer in zip(positions, result, strict=True):
+                        answers[at] = replies.ticked(answer)
+                elif not is_full(result):
+                    self._calls.refuse(result)
+        return answers
+
+    def _ask_tick(self, queue: str, blob: Blob) -> ScriptCall[list[list[Any]]]:
+        known_for, keep = to_ms(KNOWN_FOR), FIRINGS_KEPT
+        return self._scripts.tick(queue, rows=blob.packed, known_for_ms=known_for, keep=keep)
+
+    def slots(self, queue: str, schedules: Sequence[str], *, firings: int = 0) -> list[SlotRecord]:
+        asked = [
+            self._scripts.slots(queue, firings=firings, schedules=schedules[at : at + IDS])
+            for at in range(0, len(schedules), IDS)
+        ]
+        return [replies.slot_record(found) for part in self._calls.run(asked) for found in part]
+
+    def close_slots(self, queue: str, schedule: str, revision: int, *, gone: bool = False) -> float:
+        forget_ms = to_ms(GONE_FOR) if gone else None
+        ask = self._scripts.close_slots(
+            queue, schedule=schedule, revision=revision, forget_ms=forget_ms
+        )
+        (last,) = self._calls.run([ask])
+        return last / 1000
 
 
 def to_ms(seconds: float) -> int:

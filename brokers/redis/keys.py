@@ -22,6 +22,11 @@ Of one queue; the hash tag puts all of them into one slot of a cluster. Times in
       holders      zset    nodes by the end of their lease; 0: lost, being emptied
       leases       hash    the length of each node's lease
       idle         set     nodes that wait for a bell
+      slot:NAME    hash    of a schedule: t last slot claimed, r revision, w its local time, z that time's
+                           zone, j the last job, g it is gone and will be forgotten
+      fired:NAME   list    its newest firings, by name: the slot, or + and the job's id
+                           and call of one by hand
+      firing:NAME  hash    those firings, packed, by name
       done         zset    ids of succeeded, cancelled and expired jobs by the time they may go
       failed       zset    ids by the time they failed
       stats        hash    jobs by state, pending ones by priority (p9 … p0); processed, failures
@@ -37,7 +42,8 @@ Of one queue; the hash tag puts all of them into one slot of a cluster. Times in
       q generation
       o last delivery: a mark, its number, ":", its node; the mark is + until it is settled, then
         the letter that the settle was answered
-      b started   z finished   i pid   g progress   r result   m reason   v watching mailboxes
+      b started   z finished   i pid   g progress   r result   m reason   v watching mailboxes,
+      and an @ with the firing and the schedule it is the job of
 
 Of the namespace: a directory that can be made again from what is running (records excepted), and no
 transition depends on it.
@@ -100,6 +106,9 @@ QUEUE_PREFIXES: Final = MappingProxyType(
         "active:": "hash",
         "cancel:": "hash",
         "kept:": "string",
+        "slot:": "hash",
+        "fired:": "list",
+        "firing:": "hash",
     }
 )
 """Beginnings of keys of which it has many."""

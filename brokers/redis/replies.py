@@ -8,7 +8,18 @@ from typing import Any, Final
 
 import msgpack
 
-from taskrunner.brokers.base import PRIORITIES, Delivery, JobKey, JobRecord, NodeInfo, QueueStats
+from taskrunner.brokers.base import (
+    PRIORITIES,
+    Delivery,
+    Fired,
+    JobKey,
+    JobRecord,
+    NodeInfo,
+    QueueStats,
+    SlotRecord,
+    Ticked,
+    TickKind,
+)
 from taskrunner.message import LONGEST
 from taskrunner.states import State
 
@@ -212,3 +223,31 @@ def _description(packed: bytes) -> dict[str, Any] | None:
     )
     ok = ok and 0 < known["lease"] <= LONGEST and all(isinstance(q, str) for q in known["queues"])
     return known if ok else None
+
+
+def ticked(answer: Sequence[Any]) -> Ticked:
+    """What tick.lua answers for one tick."""
+    kind, last, wait = answer
+    return Ticked(TickKind(kind), last / 1000, float(wait) / 1000)
+
+
+def slot_record(answer: Sequence[Any]) -> SlotRecord:
+    """What slots.lua answers for one schedule. A firing that cannot be read is left out."""
+    last, revision, *packed = answer
+    return SlotRecord(last / 1000, revision, tuple(_firings(packed)))
+
+
+def _firings(packed: Sequence[bytes]) -> Iterator[Fired]:
+    for one in packed:
+        try:
+            slot, at, kind, job_id, state, ended = msgpack.unpackb(one)
+            yield Fired(
+                None if slot is False else slot / 1000,
+                at / 1000,
+                TickKind(kind),
+                job_id,
+                State(state) if state else None,
+                ended / 1000 if ended else None,
+            )
+        except (ValueError, TypeError):
+            continue

@@ -169,6 +169,25 @@ class Scripts(AuditCalls):
     def set_skew(self, queue: str, *, ms: int) -> Command[int]:
         return self._of_queue("set_skew", queue, _same, ms)
 
+    # -- schedules
+
+    def tick(
+        self, queue: str, *, rows: bytes, known_for_ms: int, keep: int
+    ) -> Command[list[list[Any]]]:
+        return self._of_queue("tick", queue, _same, rows, known_for_ms, keep)
+
+    def slots(
+        self, queue: str, *, firings: int, schedules: Sequence[str]
+    ) -> Command[list[list[Any]]]:
+        return self._of_queue("slots", queue, _same, firings, *schedules)
+
+    def close_slots(
+        self, queue: str, *, schedule: str, revision: int, forget_ms: int | None
+    ) -> Command[int]:
+        forget = "" if forget_ms is None else forget_ms
+        everybody = self._keys.everybody
+        return self._of_queue("close_slots", queue, _same, schedule, revision, forget, everybody)
+
     # -- nodes and upkeep
 
     def join(self, queue: str, *, node: str, lease_ms: int) -> Command[int]:
@@ -222,16 +241,18 @@ class Scripts(AuditCalls):
     # -- records
 
     def put_record(
-        self, kind: str, *, record_id: str, value: bytes, ttl_ms: int | None
+        self, kind: str, *, record_id: str, value: bytes, ttl_ms: int | None, expect: bytes | None
     ) -> Command[int]:
         keep = "" if ttl_ms is None else ttl_ms
-        return self._of_records("put_record", kind, record_id, value, keep)
+        only = () if expect is None else (expect,)
+        return self._of_records("put_record", kind, record_id, value, keep, *only)
 
     def records(self, kind: str, *, start: str, limit: int) -> Command[list[bytes]]:
         return self._of_records("records", kind, start, limit)
 
-    def remove_record(self, kind: str, *, record_id: str) -> Command[int]:
-        return self._of_records("remove_record", kind, record_id)
+    def remove_record(self, kind: str, *, record_id: str, expect: bytes | None) -> Command[int]:
+        only = () if expect is None else (expect,)
+        return self._of_records("remove_record", kind, record_id, *only)
 
     def _of_records(self, script: str, kind: str, *arguments: Any) -> Command[Any]:
         keys = (self._keys.skew, *self._keys.records(kind))

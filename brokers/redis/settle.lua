@@ -64,7 +64,7 @@ local function succeed(id, key, token, row, job, attempts)
     call('HSET', key, 's', 'succeeded', 'o', 'S' .. token, 'z', MS, 'b', began, 'n', attempts)
   end
   if row[9] or row[10] or row[12] ~= 0 or job.m then write_down(id, key, row, job) end
-  if job.v then tell(id, job.v) end
+  if job.v then tell(id, job.v, 'succeeded') end
   if row[8] > 0 then
     done[#done + 1] = time_to_go(row[8])
     done[#done + 1] = id

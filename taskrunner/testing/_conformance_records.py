@@ -98,3 +98,37 @@ class RecordTests(BrokerKit):
             found += page.records
             cursor = page.cursor
         assert found == [Record("new", b"x")]
+
+    # -- only where nobody else was quicker
+
+    def test_a_new_one_only_where_there_is_none(self, store: Store) -> None:
+        put = store.broker.put_record
+        assert put("k", "a", b"1", expect=b"")
+        assert put("k", "a", b"1", expect=b""), "a repeat"
+        assert not put("k", "a", b"2", expect=b"")
+        assert store.broker.records("k").records == [Record("a", b"1")]
+        assert put("k", "a", b"2")
+
+    def test_a_change_only_of_what_is_known(self, store: Store) -> None:
+        put = store.broker.put_record
+        assert not put("k", "a", b"2", expect=b"1")
+        put("k", "a", b"1")
+        assert not put("k", "a", b"2", expect=b"0")
+        assert put("k", "a", b"2", expect=b"1")
+        assert put("k", "a", b"2", expect=b"1"), "a repeat"
+        assert store.broker.records("k").records == [Record("a", b"2")]
+
+    def test_what_has_lapsed_is_not_there(self, store: Store) -> None:
+        store.broker.put_record("k", "a", b"1", ttl=10.0)
+        store.later(11.0)
+        assert not store.broker.put_record("k", "a", b"2", expect=b"1")
+        assert store.broker.put_record("k", "a", b"2", expect=b"")
+
+    def test_removed_only_where_it_is_as_known(self, store: Store) -> None:
+        store.broker.put_record("k", "a", b"1")
+        assert not store.broker.remove_record("k", "a", expect=b"0")
+        assert ids(store) == ["a"]
+        for _ in range(2):
+            assert store.broker.remove_record("k", "a", expect=b"1")
+        assert ids(store) == []
+        assert store.broker.remove_record("k", "a")

@@ -31,6 +31,7 @@ from taskrunner.testing._conformance_nodes import NodeTests
 from taskrunner.testing._conformance_park import ParkTests
 from taskrunner.testing._conformance_records import RecordTests
 from taskrunner.testing._conformance_settle import SettleTests
+from taskrunner.testing._conformance_slots import SlotTests
 from taskrunner.testing._conformance_submit import SubmitTests
 from taskrunner.testing._conformance_suspects import SuspectTests
 from taskrunner.testing._conformance_time import TimeTests
@@ -50,6 +51,7 @@ class BrokerConformance(
     ControlTests,
     RecordTests,
     TimeTests,
+    SlotTests,
     ParkTests,
     NodeTests,
     BellTests,

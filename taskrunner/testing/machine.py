@@ -39,16 +39,14 @@ from taskrunner.brokers.base import (
 from taskrunner.errors import NodeLost
 from taskrunner.states import State
 from taskrunner.testing._conformance_kit import check_counts, make_message
+from taskrunner.testing._machine_slots import KEYS, QUEUES, SlotRules, keys
 from taskrunner.testing.model import FAILED_RETENTION, LEASE, RETENTION, Model
 
-QUEUES = ("q", "r")
-KEYS = [JobKey(queue, f"job-{n}") for queue in QUEUES for n in range(3)]
 ALL = 1000
 HORIZON = 105.0
 AUDITED = 5
 """Steps from one audit to the next."""
 
-keys = st.sampled_from(KEYS)
 picks = st.integers(0, 10**6)
 """chooses one of a list that changes: the index, modulo its length"""
 mostly_alive = st.sampled_from(["alive"] * 5 + ["any"])
@@ -82,7 +80,7 @@ def compare_with_model(
     )
 
 
-class _BrokerMachine(RuleBasedStateMachine):
+class _BrokerMachine(SlotRules):
     make_broker: Callable[..., Broker]
 
     def __init__(self) -> None:
@@ -328,6 +326,7 @@ class _BrokerMachine(RuleBasedStateMachine):
             self._compare_record(key, record)
         self._compare_counters([record for record in found.values() if record is not None])
         self._compare_sets()
+        self.compare_slots()
 
     @invariant()
     def an_audit_finds_nothing(self) -> None:

@@ -19,6 +19,8 @@ from taskrunner.brokers.base import (
     Outcome,
     OutcomeKind,
     Take,
+    Tick,
+    TickKind,
 )
 from taskrunner.states import FINISHED, IDLE, State, check_transition
 
@@ -36,6 +38,24 @@ _STATE_AFTER = {
     OutcomeKind.EXPIRED: State.EXPIRED,
     OutcomeKind.PARKED: State.WAITING,
 }
+
+
+@dataclass
+class ModelFired:
+    slot: float
+    kind: TickKind
+    job_id: str = ""
+    state: State | None = None
+
+
+@dataclass
+class ModelSchedule:
+    """What one queue remembers of a schedule."""
+
+    last: float = 0.0
+    revision: int = 0
+    job_id: str = ""
+    fired: list[ModelFired] = field(default_factory=list)
 
 
 @dataclass
@@ -64,6 +84,8 @@ class ModelJob:
     keep_until: float = 0.0
     gone: bool = False
     """the record was removed; its call and token are remembered for a while"""
+    fired: ModelFired | None = None
+    """the firing whose job it is"""
 
     def to(self, state: State) -> None:
         check_transition(self.state, state)
@@ -88,6 +110,8 @@ class Model:
     _parkings: int = 0
     _highest: dict[tuple[str, str], int] = field(default_factory=dict)
     """by node and queue: the highest number that was delivered"""
+    schedules: dict[tuple[str, str], ModelSchedule] = field(default_factory=dict)
+    """by queue and name"""
 
     # -- looking
 
@@ -129,6 +153,28 @@ class Model:
             expires_at=None if expires_in is None else self.now + expires_in,
         )
         return True
+
+    def schedule(self, queue: str, name: str) -> ModelSchedule:
+        return self.schedules.setdefault((queue, name), ModelSchedule())
+
+    def tick(self, tick: Tick, key: JobKey) -> TickKind:
+        """One that is due, of a node that has just looked."""
+        known, slot = self.schedule(key.queue, tick.schedule), tick.slot or 0.0
+        if tick.revision < known.revision:
+            return TickKind.STALE
+        if slot <= known.last:
+            return TickKind.TAKEN
+        known.last, known.revision = slot, tick.revision
+        last = self.jobs.get(JobKey(key.queue, known.job_id))
+        fired = ModelFired(slot, TickKind.SUBMITTED, key.id)
+        known.fired.insert(0, fired)
+        if tick.skip_overlap and last and not last.gone and last.state not in FINISHED:
+            fired.kind, fired.job_id = TickKind.OVERLAP, ""
+        elif not self.enqueue(key, call=tick.message.call, priority=5, delay=0.0, expires_in=None):
+            fired.kind, fired.job_id = TickKind.DUPLICATE, ""
+        else:
+            known.job_id, self.jobs[key].fired = key.id, fired
+        return fired.kind
 
     def cancel(self, key: JobKey) -> bool | None:
         job = self.jobs.get(key)
@@ -317,5 +363,7 @@ class Model:
 
     def _finish(self, job: ModelJob, state: State, retention: float) -> None:
         job.to(state)
+        if job.fired is not None:
+            job.fired.state = state
         kept = FAILED_RETENTION if state is State.FAILED else retention
         job.finished_at, job.keep_until = self.now, self.now + kept

@@ -23,6 +23,7 @@ from taskrunner.brokers.base import (
     BrokerClient,
     Capabilities,
     Command,
+    Fired,
     JobKey,
     JobRecord,
     Mailbox,
@@ -31,6 +32,10 @@ from taskrunner.brokers.base import (
     Receipt,
     Record,
     Records,
+    SlotRecord,
+    Tick,
+    Ticked,
+    TickKind,
 )
 from taskrunner.errors import TaskrunnerError
 from taskrunner.message import Message, Timing, unpack
@@ -160,16 +165,35 @@ class UpcallBroker(BrokerClient):
         return float(self._ask("now", None))
 
     def put_record(
-        self, kind: str, record_id: str, value: bytes, *, ttl: float | None = None
-    ) -> None:
-        self._ask("put_record", [kind, record_id, value, ttl])
+        self,
+        kind: str,
+        record_id: str,
+        value: bytes,
+        *,
+        ttl: float | None = None,
+        expect: bytes | None = None,
+    ) -> bool:
+        return bool(self._ask("put_record", [kind, record_id, value, ttl, expect]))
 
     def records(self, kind: str, cursor: str = "", *, limit: int = 100) -> Records:
         rows, following = self._ask("records", [kind, cursor, limit])
         return Records([Record(*row) for row in rows], following)
 
-    def remove_record(self, kind: str, record_id: str) -> None:
-        self._ask("remove_record", [kind, record_id])
+    def remove_record(self, kind: str, record_id: str, *, expect: bytes | None = None) -> bool:
+        return bool(self._ask("remove_record", [kind, record_id, expect]))
+
+    def tick(self, ticks: Sequence[Tick]) -> list[Ticked]:
+        rows = [[name, *_packed([message]), *rest] for name, message, *rest in ticks]
+        return [_ticked(*row) for row in self._ask("tick", rows)]
+
+    def slots(self, queue: str, schedules: Sequence[str], *, firings: int = 0) -> list[SlotRecord]:
+        rows = self._ask("slots", [queue, list(schedules), firings])
+        return [
+            SlotRecord(last, revision, tuple(map(_fired, fired))) for last, revision, fired in rows
+        ]
+
+    def close_slots(self, queue: str, schedule: str, revision: int, *, gone: bool = False) -> float:
+        return float(self._ask("close_slots", [queue, schedule, revision, gone]))
 
 
 class UpcallMailbox(Mailbox):
@@ -239,13 +263,30 @@ def _answer_of_namespace(broker: BrokerClient, method: str, value: Any) -> Any:
     match method, value:
         case "send", [node, command_id, packed]:
             return broker.send(node, Command.unpack(command_id, packed))
-        case "put_record", [kind, record_id, held, ttl]:
-            return broker.put_record(kind, record_id, held, ttl=ttl)
+        case "put_record", [kind, record_id, held, ttl, expect]:
+            return broker.put_record(kind, record_id, held, ttl=ttl, expect=expect)
         case "records", [kind, cursor, limit]:
             found, following = broker.records(kind, cursor, limit=limit)
             return [[list(record) for record in found], following]
-        case "remove_record", [kind, record_id]:
-            return broker.remove_record(kind, record_id)
+        case "remove_record", [kind, record_id, expect]:
+            return broker.remove_record(kind, record_id, expect=expect)
+        case _:
+            return _answer_of_schedules(broker, method, value)
+
+
+def _answer_of_schedules(broker: BrokerClient, method: str, value: Any) -> Any:
+    match method, value:
+        case "tick", _:
+            ticks = [Tick(name, _message(message), *rest) for name, message, *rest in value]
+            return [list(answer) for answer in broker.tick(ticks)]
+        case "slots", [queue, schedules, firings]:
+            found = broker.slots(queue, schedules, firings=firings)
+            return [
+                [record.last, record.revision, [list(fired) for fired in record.firings]]
+                for record in found
+            ]
+        case "close_slots", [queue, schedule, revision, gone]:
+            return broker.close_slots(queue, schedule, revision, gone=gone)
         case _:
             raise TaskrunnerError(f"a child asked for {method!r}, which is not a call")
 
@@ -272,6 +313,15 @@ def _message(row: list[Any]) -> Message:
     job_id, queue, wire, priority, timing, call = row
     header, body = unpack(wire)
     return Message(job_id, queue, header, body, priority, Timing(*timing), call)
+
+
+def _ticked(kind: int, last: float, wait: float) -> Ticked:
+    return Ticked(TickKind(kind), last, wait)
+
+
+def _fired(row: list[Any]) -> Fired:
+    slot, at, kind, job_id, state, ended_at = row
+    return Fired(slot, at, TickKind(kind), job_id, state and State(state), ended_at)
 
 
 def _receipts(rows: Any) -> list[Receipt]:

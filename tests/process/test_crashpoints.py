@@ -37,7 +37,10 @@ def both(*calls: str) -> set[str]:
     return {f"{call}.{side}" for call in calls for side in ("before", "after")}
 
 
-NEVER = both("now", "aenqueue", "send", "cancel", "put_record", "records", "remove_record")
+NEVER = both(
+    *("now", "aenqueue", "send", "cancel", "put_record", "records", "remove_record"),
+    *("tick", "slots", "close_slots"),
+)
 """Calls that no node makes while it works; of those that do more than look, see the clients."""
 WHEN_COMMANDED = both("commands")
 WHEN_A_CHILD_DIES = {*both("burial"), "forkserver.reaped"}

@@ -26,6 +26,7 @@ from taskrunner.brokers.base import (
     Outcome,
     OutcomeKind,
     Take,
+    Tick,
 )
 from taskrunner.brokers.redis.broker import RedisBroker
 from taskrunner.brokers.redis.keys import Keys
@@ -120,6 +121,7 @@ def go_everywhere(broker: RedisBroker) -> None:
         broker.note("n1", [Note(queue, d.id, d.number, 1, 0.1, long) for d in deliveries])
         broker.watch("waiter", [JobKey(queue, "0")])
         broker.cancel([JobKey(queue, "10"), JobKey(queue, "11")])
+        use_slots(broker, Message("of a slot", queue, header, long))
         broker.beat(node, [queue])
         outcomes = [
             Outcome(queue, d.id, d.number, kind, error=long, reason=long.decode(), delay=1.0)
@@ -167,7 +169,17 @@ def use_directory(broker: RedisBroker, node: NodeInfo, long: bytes) -> None:
     broker.put_record("kind", "a", long, ttl=0.0)
     broker.put_record("kind", "b", long)
     broker.records("kind")
-    broker.remove_record("kind", "b")
+    broker.put_record("kind", "b", long, expect=long)
+    broker.remove_record("kind", "b", expect=long)
+
+
+def use_slots(broker: RedisBroker, message: Message) -> None:
+    now = broker.now()
+    for slot in (now - 2, now - 1, None):
+        broker.tick([Tick("s", message, slot, 0.0, 1, now, 1.0, "UTC", skip_overlap=True)])
+    broker.close_slots(message.queue, "s", 2, gone=True)
+    broker.close_slots(message.queue, "s", 3)
+    assert len(broker.slots(message.queue, ["s"], firings=9)[0].firings) > 0
 
 
 def commands_until(monitor: object, end: bytes) -> Iterator[tuple[bytes, list[bytes]]]:

@@ -7,10 +7,18 @@ from uuid import uuid4
 
 import pytest
 
-from taskrunner.brokers.base import COMMAND_KEPT, Command, JobKey, Limits, OutcomeKind
+from taskrunner.brokers.base import (
+    COMMAND_KEPT,
+    GONE_FOR,
+    Command,
+    JobKey,
+    Limits,
+    OutcomeKind,
+    Tick,
+)
 from taskrunner.brokers.redis.broker import RedisBroker
 from taskrunner.states import State
-from taskrunner.testing._conformance_kit import Store
+from taskrunner.testing._conformance_kit import Store, make_message
 
 
 @pytest.fixture
@@ -151,3 +159,25 @@ def test_records_that_all_lapse_take_their_keys_with_them(store: Store) -> None:
     store.broker.put_record("k", "late", b"1", ttl=5.0)
     store.broker.remove_record("k", "late")
     assert times() == []
+
+
+def test_slots_are_kept_for_ever_unless_their_schedule_is_gone(store: Store) -> None:
+    def times() -> set[int]:
+        assert isinstance(store.broker, RedisBroker)
+        names = [key(store, f"{kind}:s") for kind in ("slot", "fired", "firing")]
+        return set(store.broker._calls.ask(("PTTL", name) for name in names))
+
+    def tick(slot: float) -> None:
+        store.given["q"].add(f"job-{slot}")
+        message = make_message(f"job-{slot}")
+        store.broker.tick([Tick("s", message, slot, 0.0, 1, store.broker.now())])
+
+    tick(1.0)
+    assert times() == {-1}
+    store.broker.close_slots("q", "s", 1, gone=True)
+    assert all(0 < ttl <= 1000 * GONE_FOR for ttl in times())
+    store.broker.close_slots("q", "s", 1)
+    assert times() == {-1}
+    store.broker.close_slots("q", "s", 1, gone=True)
+    tick(2.0)
+    assert times() == {-1}

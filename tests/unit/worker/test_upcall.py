@@ -15,12 +15,16 @@ from taskrunner.brokers.base import (
     Broker,
     BrokerClient,
     Command,
+    Fired,
     JobKey,
     JobRecord,
     NodeInfo,
     Receipt,
     Record,
     Records,
+    Tick,
+    Ticked,
+    TickKind,
 )
 from taskrunner.errors import BrokerFull, BrokerUnavailable, TaskrunnerError
 from taskrunner.states import State
@@ -124,8 +128,33 @@ def test_commands_and_records_go_through_the_pipe_too(app: App, remote: UpcallBr
     remote.put_record("kind", "a", b"1")
     remote.put_record("kind", "b", b"2", ttl=0.0)
     assert remote.records("kind", limit=5) == Records([Record("a", b"1")], "")
-    remote.remove_record("kind", "a")
+    assert remote.put_record("kind", "a", b"3", expect=b"1")
+    assert not remote.put_record("kind", "a", b"4", expect=b"1")
+    assert not remote.remove_record("kind", "a", expect=b"1")
+    assert remote.remove_record("kind", "a")
     assert remote.records("kind").records == []
+
+
+def test_slots_are_claimed_through_the_pipe_too(app: App, remote: UpcallBroker) -> None:
+    message = app.tasks["add"].options(job_id=KEY.id).message(1)
+    one = Tick("s", message, 5.0, 5.0, 1, remote.now(), 5.0, "UTC", skip_overlap=True)
+    kinds = [remote.tick([tick])[0] for tick in (one, one, one._replace(slot=None))]
+    assert kinds == [
+        Ticked(TickKind.SUBMITTED, 5.0),
+        Ticked(TickKind.TAKEN, 5.0),
+        Ticked(TickKind.SUBMITTED, 5.0),
+    ]
+    assert app.broker.cancel([KEY]) == [True]
+    assert remote.close_slots("default", "s", 2, gone=True) == 5.0
+    assert remote.tick([one._replace(slot=6.0)])[0].kind is TickKind.STALE
+    for firings in (0, 9):
+        looks = [
+            broker.slots("default", ["s", "t"], firings=firings) for broker in (remote, app.broker)
+        ]
+        assert looks[0] == looks[1]
+    assert [type(fired) for fired in remote.slots("default", ["s"], firings=9)[0].firings] == [
+        Fired
+    ] * 2
 
 
 def test_a_bell_rings_when_the_watched_job_is_finished(
