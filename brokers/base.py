@@ -13,7 +13,7 @@ The contract in words is docs/writing-a-broker.md; the contract as a test is
       listen    open_mailbox, watch             time     due, promote
       control   cancel, send                    nodes    join, beat, leave, reap, held, commands
       look      get, stats, queues, nodes, now  upkeep   sweep, audit
-      records   put_record, records, remove_record
+      records   put_record, records, remove_record (in `records`)
       schedules tick, slots, close_slots (in `slots`)
 
 Tokens. A delivery is fenced by its token: the node's id and a number the node never uses twice.
@@ -46,6 +46,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from taskrunner.brokers.findings import Finding, FindingKind, Remark
+from taskrunner.brokers.records import KeepsRecords
 from taskrunner.brokers.slots import (
     CLAIMED,
     FIRINGS_KEPT,
@@ -114,6 +115,7 @@ __all__ = [
     "JobKey",
     "JobRecord",
     "KNOWN_FOR",
+    "KeepsRecords",
     "KeepsSlots",
     "LOSSES_OF_SUSPECTS",
     "Limits",
@@ -156,7 +158,7 @@ class Mailbox(ABC):
     def close(self) -> None: ...
 
 
-class BrokerClient(KeepsSlots):
+class BrokerClient(KeepsRecords, KeepsSlots):
     """What producers, waiters and onlookers need of a broker: submit, listen, control, look.
 
     `worker.upcall` implements no more than this, over the pipe to a supervisor. Thread-safe; a
@@ -239,35 +241,6 @@ class BrokerClient(KeepsSlots):
     @abstractmethod
     def now(self) -> float:
         """The store's clock, skew included; seconds since the epoch."""
-
-    # -- records
-
-    @abstractmethod
-    def put_record(
-        self,
-        kind: str,
-        record_id: str,
-        value: bytes,
-        *,
-        ttl: float | None = None,
-        expect: bytes | None = None,
-    ) -> bool:
-        """Keep a small value under a kind and an id, in the place of one that is there; for `ttl`
-        seconds, or until it is removed. Works in a full store.
-
-        `expect`: only where this value is there (b"": only where there is none). Whether `value` is
-        there now.
-        """
-
-    @abstractmethod
-    def records(self, kind: str, cursor: str = "", *, limit: int = 100) -> Records:
-        """Up to `limit` records of a kind, sorted by id, from where a cursor says. What is there
-        all the time is answered exactly once, however many come and go between the slices."""
-
-    @abstractmethod
-    def remove_record(self, kind: str, record_id: str, *, expect: bytes | None = None) -> bool:
-        """Keep it no longer, if it was there. `expect`: only where it has this value. Whether
-        there is none now."""
 
 
 class Broker(BrokerClient):
