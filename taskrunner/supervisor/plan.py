@@ -80,19 +80,19 @@ class Planner:
         return self._shared(asked, room)
 
     def _shared(self, asked: list[str], room: Callable[[str], int]) -> list[Take]:
-        total = sum(self._weights[queue] for queue in asked)
+        """Only queues that have room earn: what they are asked for in advance they earn back."""
+        rooms = {queue: limit for queue in asked if (limit := room(queue)) > 0}
+        total = sum(self._weights[queue] for queue in rooms)
         takes = []
-        spare = 0.0
-        for queue in asked:
-            share = room(queue) * self._weights[queue] / total
+        for queue, most in rooms.items():
+            share = most * self._weights[queue] / total
             self._credit[queue] = min(self._credit[queue], 1.0) + share
-            spare += share
             limit = int(self._credit[queue])
-            if limit:
+            if limit > 0:
                 self._credit[queue] -= limit
                 takes.append(self._take(queue, limit))
-        if not takes and spare:
-            takes = [self._advance(max(asked, key=self._credit.__getitem__))]
+        if rooms and not takes:
+            takes = [self._advance(max(rooms, key=self._credit.__getitem__))]
         return takes
 
     def _advance(self, queue: str) -> Take:

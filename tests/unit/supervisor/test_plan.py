@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from taskrunner.brokers.base import Delivery, Fetched, Take
 from taskrunner.supervisor.plan import Planner
 
@@ -27,6 +30,32 @@ def test_single_job_fetches_come_out_in_proportion_too() -> None:
     assert sum(asked.values()) >= 1000
     assert 550 <= asked["critical"] <= 650
     assert 80 <= asked["low"] <= 120
+
+
+@settings(max_examples=300)
+@given(
+    rooms=st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 3)), max_size=20),
+    weights=st.tuples(*[st.integers(1, 3)] * 3),
+)
+def test_only_what_there_is_room_for_is_asked_for_and_never_less_than_one(
+    rooms: list[dict[str, int]], weights: tuple[int, int, int]
+) -> None:
+    planner = Planner(list(zip("abc", weights, strict=True)), strict=False)
+    for room in rooms:
+        for take in planner.plan(lambda queue, room=room: room.get(queue, 0)):  # type: ignore[misc]
+            assert take.limit >= 1
+            assert room.get(take.queue, 0) > 0
+
+
+def test_a_queue_that_was_asked_in_advance_is_not_asked_for_less_than_nothing() -> None:
+    """Numbers of deliveries are counted on by what was asked for: less than nothing would use some
+    of them twice."""
+    planner = Planner([("a", 1), ("b", 1), ("c", 1)], strict=False)
+    rooms = [{"a": 1, "b": 0, "c": 0}] * 6
+    asked = [take for room in rooms for take in planner.plan(room.__getitem__)]
+    assert {take.queue for take in asked} == {"a"}
+    assert {take.limit for take in asked} == {1}
+    assert shares(planner, 1, 300) == {"a": 100, "b": 100, "c": 100}
 
 
 def test_strict_asks_the_next_only_when_the_first_has_nothing() -> None:
