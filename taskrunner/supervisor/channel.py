@@ -18,6 +18,9 @@ from typing import Any
 from taskrunner import frames
 
 READ_SIZE = 1 << 18
+LONGEST_FRAME_S = 60.0
+"""From the first to the last byte of a frame, for a child that goes on writing. The bytes of one that
+wrote something else in between would only seem to be a frame, of any length."""
 
 
 class Channel:
@@ -40,6 +43,7 @@ class Channel:
         self._unsent: deque[memoryview] = deque()
         self._open = True
         self._paused = False
+        self._frame_since: float | None = None
         self.refused = ""
         """what it sent that makes no sense"""
         self._writing = threading.Lock()
@@ -120,7 +124,18 @@ class Channel:
             return False
         if found:
             self._received(found)
+        self._watch_frame(begun=bool(found))
         return True
+
+    def _watch_frame(self, *, begun: bool) -> None:
+        """Whether the frame that is not whole takes too long. `begun`: it is another than before."""
+        now = self._loop.time()
+        if not self._decoder.pending:
+            self._frame_since = None
+        elif begun or self._frame_since is None:
+            self._frame_since = now
+        elif now - self._frame_since > LONGEST_FRAME_S:
+            self.refuse(f"a frame that is not whole after {LONGEST_FRAME_S:g} s")
 
     def _watch_writable(self) -> None:
         if self._open and self._unsent:

@@ -108,6 +108,7 @@ class Child:
 
     def __post_init__(self) -> None:
         self.evidence = Evidence(self.page)
+        self.page.seal()
 
     @property
     def idle_slots(self) -> int:

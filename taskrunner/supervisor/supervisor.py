@@ -277,7 +277,8 @@ class Supervisor:
 
     def rung(self, bell: Bell) -> None:
         if bell.kind is BellKind.DUE:
-            self._scheduler.poke(bell.queue)
+            if bell.queue in self._membership.kept():  # else it is nobody's bell
+                self._scheduler.poke(bell.queue)
         elif bell.kind is BellKind.QUEUE:
             self._scheduler.hurry()
         elif bell.kind is BellKind.PARKED:

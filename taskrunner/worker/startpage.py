@@ -13,6 +13,7 @@ never sees a number with another job's time.
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import tempfile
@@ -94,6 +95,12 @@ class StartPage:
 
     # -- both
 
+    def seal(self) -> None:
+        """From here on the file keeps its size, whatever a task does to its descriptor: reading what
+        is not there any more would end the supervisor (SIGBUS). Linux."""
+        if hasattr(fcntl, "F_ADD_SEALS"):
+            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+
     def close_fd(self) -> None:
         """The mapping outlives its descriptor."""
         os.close(self.fd)
@@ -109,7 +116,7 @@ def _size(slots: int) -> int:
 
 def _new_file() -> int:
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("taskrunner-start-page")
+        return os.memfd_create("taskrunner-start-page", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     fd, path = tempfile.mkstemp(prefix="taskrunner-")
     os.unlink(path)
     return fd

@@ -21,6 +21,7 @@ from taskrunner.config import Config
 from taskrunner.errors import StartError
 from taskrunner.frames import MAX_FRAME, Kind
 from taskrunner.message import ErrorInfo, Header, Message
+from taskrunner.supervisor import channel
 from taskrunner.supervisor import pool as pool_module
 from taskrunner.supervisor.forkserver import Line
 from taskrunner.supervisor.generation import Exit, ForkedGeneration, Target
@@ -143,6 +144,23 @@ def test_a_report_under_another_name_ends_the_job_it_was_given_for() -> None:
     assert (outcome.queue, outcome.id) == ("q", "job-1")
 
 
+def test_a_child_that_seems_to_write_one_frame_for_ever_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its beats go into what looks like the middle of a long frame."""
+    monkeypatch.setattr(channel, "LONGEST_FRAME_S", -1.0)
+
+    async def story(pool: OnePool) -> None:
+        child = await pool.ready()
+        child.line.sendall(MAX_FRAME.to_bytes(4) + b"only some of it")
+        await pool.until(lambda: pool.pool.children[0].channel._decoder.pending > 4)
+        assert pool.child is child  # it may be on its way
+        child.say(Kind.BEAT)
+        await pool.until(lambda: pool.child is not child)
+
+    play(story)
+
+
 # -- how much
 
 
@@ -225,6 +243,37 @@ def test_a_message_that_fits_into_no_frame_fails_alone() -> None:
 
     (outcome,) = play(story).settled
     assert (outcome.id, outcome.kind, outcome.reason) == ("job-1", OutcomeKind.FAILED, "unreadable")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="seals are Linux's")
+def test_a_child_cannot_take_the_shared_memory_from_under_its_supervisor() -> None:
+    """Reading a page of it that is gone would be the end of the supervisor."""
+
+    async def story(pool: OnePool) -> None:
+        child = await pool.ready()
+        (delivery,) = pool.give()
+        for size in (0, 10**9):
+            with pytest.raises(PermissionError):
+                os.ftruncate(child.page.fd, size)
+        child.page.begin(0, delivery.number)
+        (held,) = [held for held, _ in pool.pool.children[0].running()]
+        assert held.delivery.id == delivery.id
+
+    play(story)
+
+
+def test_a_page_that_holds_nonsense_misleads_nobody() -> None:
+    async def story(pool: OnePool) -> None:
+        child = await pool.ready()
+        first, second = pool.give(2)
+        child.page.begin(0, 2**64 - 1)
+        child.page._words[2] = 2**64 - 1  # started at the end of all days
+        child.line.close()
+        await pool.until(lambda: pool.child is not child)
+        heard = await pool.hear(await pool.ready())
+        assert [row[3] for frame in heard for row in frame[1]] == [first.number, second.number]
+
+    assert play(story, prefetch=1).settled == []
 
 
 # -- the fork server's line
