@@ -87,8 +87,8 @@ class Control:
             while commands := self._broker.commands(self._node(), self._untold):
                 for command in commands:
                     if command.id not in self._taken:
-                        self._taken.append(command.id)
                         self._pass_on(command)
+                        self._taken.append(command.id)
                 self._untold = [command.id for command in commands]
             self._untold = []
         except BrokerUnavailable as error:

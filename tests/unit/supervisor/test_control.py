@@ -108,6 +108,24 @@ def test_an_acknowledgement_that_was_lost_does_nothing_twice(node: Node) -> None
     assert calls[2] == calls[1] != ()
 
 
+def test_what_was_done_before_something_broke_is_not_done_again(node: Node) -> None:
+    passed_on: list[str] = []
+
+    def break_once(do: Callable[..., None], command: Command) -> None:
+        passed_on.append(command.do)
+        if len(passed_on) == 2:
+            raise RuntimeError("no loop")
+        do(command)
+
+    node.control._on_loop = break_once
+    node.send("dump", "stop")
+    with pytest.raises(RuntimeError, match="no loop"):
+        node.control.take()
+    node.control.take()
+    assert node.did == ["dump", "stop"]
+    assert passed_on == ["dump", "stop", "stop"]
+
+
 def test_what_nobody_here_knows_is_said_and_dropped(node: Node) -> None:
     node.send("levitate", "", "dump")
     node.control.take()
