@@ -27,6 +27,7 @@ CODE: Final = "App(...)"
 LARGEST_BYTES: Final = 32 * 1024 * 1024
 """Half of the largest frame that a pipe to a child carries."""
 
+_SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([KMGT])(i)?)?B?", re.IGNORECASE)
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _HOST: Final = re.compile(r"[A-Za-z0-9_.:%-]{1,255}")
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
@@ -76,6 +77,29 @@ def seconds(lowest: float, *, none: str | None = None) -> Kind:
 
     words = f"seconds (fractions count), {lowest:g} or more"
     return Kind(f"{words}, or {none!r}" if none else words, check, _or_word(float, none))
+
+
+def size(lowest: int, *, none: str) -> Kind:
+    """A number of bytes, or text such as `512MiB`; `none` is the word that stands for None."""
+
+    def check(value: Any) -> int | None:
+        if value == none:
+            return None
+        found = _bytes_of(value) if isinstance(value, str) else value
+        if isinstance(found, bool) or not isinstance(found, int) or not lowest <= found <= 2**60:
+            raise ValueError
+        return found
+
+    return Kind(f"bytes, at least {lowest}, or a size such as 512MiB or 2GB, or {none!r}", check)
+
+
+def _bytes_of(text: str) -> int:
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError
+    number, prefix, binary = found.groups()
+    power = " KMGT".index((prefix or " ").upper())
+    return round(float(number) * float(1024 if binary else 1000) ** power)
 
 
 def _or_word(parse: Callable[[str], Any], word: str | None) -> Callable[[str], Any]:
@@ -160,6 +184,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "concurrency": whole(1, 10_000),
     "prefetch": whole(0, 100_000, none="auto"),
     "prefetch_limit_bytes": _BYTES,
+    "max_jobs": whole(1, 2**31 - 1, none="none"),
+    "max_memory_bytes": size(2**20, none="none"),
     "timeout_s": seconds(0.001, none="none"),
     "retries": whole(0, 2**31 - 1),
     "max_crashes": whole(1, 2**31 - 1),

@@ -44,6 +44,10 @@ class Config:
     prefetch: int | None = None
     """jobs given to a process beyond those it runs; None: learnt from their durations"""
     prefetch_limit_bytes: int = 8 * 1024 * 1024
+    max_jobs: int | None = None
+    """jobs that a process is given before another takes its place"""
+    max_memory_bytes: int | None = None
+    """resident memory of a process from which on another takes its place"""
     timeout_s: float | None = None
     retries: int = 3
     max_crashes: int = 3

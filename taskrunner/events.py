@@ -74,6 +74,34 @@ class ChildDied(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ChildReplaced(Event):
+    """A child has had its time: another takes its place when it has finished what it runs."""
+
+    number: int
+    pid: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildTooBig(Event):
+    """A child that is to be replaced goes on growing. Bytes; `runs`: tasks and ids."""
+
+    number: int
+    pid: int
+    limit: int
+    resident: int
+    runs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLimitTooLow(Event):
+    """A child that has done nothing yet takes more than the limit, bytes: none can keep to it."""
+
+    limit: int
+    resident: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunFailed(Event):
     """A run of a job ended badly. `retry_in`: seconds to the next, None where there is none."""
 

@@ -187,6 +187,14 @@ def _child_died(event: events.ChildDied) -> str:
     return f"{text}; its threads were here:\n{event.stacks}" if event.stacks else text
 
 
+def _child_too_big(event: events.ChildTooBig) -> str:
+    return (
+        f"child {event.number} (pid {event.pid}) takes {event.resident / 2**20:.0f} MiB of memory"
+        f" (limit {event.limit / 2**20:.0f} MiB) and is replaced when this has ended:"
+        f" {', '.join(event.runs) or 'what it reports just now'}"
+    )
+
+
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
@@ -239,6 +247,18 @@ _LINES: Final[Mapping[type[Event], tuple[_Level, Callable[[Any], str]]]] = {
         # One that ended by itself with nothing in it was asked to.
         lambda e: logging.ERROR if e.status != 0 or e.held else logging.DEBUG,
         _child_died,
+    ),
+    events.ChildReplaced: (
+        logging.INFO,
+        lambda e: f"child {e.number} (pid {e.pid}) is replaced: {e.why}",
+    ),
+    events.ChildTooBig: (logging.WARNING, _child_too_big),
+    events.MemoryLimitTooLow: (
+        logging.WARNING,
+        lambda e: (
+            f"a child that has run nothing yet takes {e.resident / 2**20:.0f} MiB of memory, and"
+            f" max_memory_bytes is {e.limit / 2**20:.0f} MiB: no child can keep to that"
+        ),
     ),
     events.RunFailed: (
         lambda e: logging.ERROR if e.retry_in is None else logging.WARNING,

@@ -80,6 +80,8 @@ _NONE_MEANS = {
     "backend": "the broker keeps results",
     "queues": "every queue",
     "prefetch": "auto",
+    "max_jobs": "none",
+    "max_memory_bytes": "none",
     "timeout_s": "none",
     "health_port": "none",
 }

@@ -22,9 +22,17 @@ _LIMITS = (
 )
 
 
+_REPLACED = (
+    ("--max-jobs", "max_jobs", "N", "Jobs after which a process is replaced by a fresh one."),
+    ("--max-memory", "max_memory_bytes", "SIZE", "The same for its memory, such as 512MiB."),
+)
+
+
 def _limit_options(command: Any) -> Any:
     for flag, name, text in reversed(_LIMITS):
         command = click.option(flag, name, metavar="SECONDS", help=text)(command)
+    for flag, name, metavar, text in reversed(_REPLACED):
+        command = click.option(flag, name, metavar=metavar, help=text)(command)
     return command
 
 

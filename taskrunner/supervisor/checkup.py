@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from taskrunner.clock import Clock
@@ -18,15 +18,13 @@ from taskrunner.config import Config
 from taskrunner.supervisor import vitals
 from taskrunner.supervisor.child import Child, Phase
 from taskrunner.supervisor.health import BEATS_MISSED_S, Patience, Silence, after_silence
-from taskrunner.supervisor.vitals import Vitals
+from taskrunner.supervisor.vitals import Read, Vitals, read_in_thread
 
 LOOK_S = 1.0
 SLEPT_S = 5.0
 """Between two looks: then it was this process that did not run, and the beats wait to be read."""
 WANTS_CPU = 0.1
 """Share of a processor that a thread must want to count as working."""
-
-Read = Callable[[Sequence[int]], Awaitable[dict[int, Vitals]]]
 
 
 @dataclass(slots=True)
@@ -37,10 +35,6 @@ class _Watch:
     at: float
     worked_at: float
     stopped_at: float | None
-
-
-async def read_in_thread(pids: Sequence[int]) -> dict[int, Vitals]:
-    return await asyncio.to_thread(vitals.read, pids)
 
 
 class Checkup:

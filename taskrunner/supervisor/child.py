@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from taskrunner.worker.startpage import SlotView, StartPage
 
 MOST_IN_FRAME = MAX_FRAME - 1024 * 1024
 """Bytes of messages in one frame; the rest is room for what travels with them."""
+
+
+NO_LIMIT = sys.maxsize
 
 
 class Phase(Enum):
@@ -75,6 +79,8 @@ class Child:
     generation: Generation
     page: StartPage
     concurrency: int
+    max_jobs: int = NO_LIMIT
+    """how many it may be given before another takes its place"""
     extra: bool = False
     """started because all others wait for results"""
     channel: Channel = field(init=False)
@@ -97,6 +103,14 @@ class Child:
     """a suspect waits until it is empty"""
     taking: bool = False
     """a question of what it can give back is out"""
+    given: int = 0
+    """jobs that it was given and has not given back"""
+    predecessor: Child | None = None
+    """whose place it takes: what that one still runs counts here too"""
+    successor: Child | None = None
+    """who takes its place"""
+    leaving: bool = False
+    """that one is ready, so this one gets nothing more and ends when it is empty"""
     killed_for: tuple[int, Why] | None = None
     """number of the job for which it was killed"""
     sentence: Sentence | None = None
@@ -111,14 +125,30 @@ class Child:
         self.page.seal()
 
     @property
+    def places(self) -> int:
+        """How many jobs it may run at once. One that waits for a result takes none."""
+        before = self.predecessor
+        taken = 0 if before is None else len(before.held) - len(before.blocked)
+        return self.concurrency - taken
+
+    @property
+    def jobs_left(self) -> int:
+        return self.max_jobs - self.given
+
+    @property
     def idle_slots(self) -> int:
-        return max(0, self.concurrency - len(self.held))
+        return min(self.jobs_left, max(0, self.places - len(self.held)))
+
+    @property
+    def is_closed(self) -> bool:
+        """It is to get nothing more for now, whatever its slots do."""
+        return bool(self.alone) or self.reserved or self.leaving or self.jobs_left <= 0
 
     @property
     def is_blocked(self) -> bool:
         """Everything that it could run waits for a result."""
         slots = self.concurrency
-        if self.alone or self.reserved:
+        if self.is_closed:
             slots = min(slots, max(1, len(self.held)))
         return len(self.blocked) >= slots
 
@@ -129,7 +159,7 @@ class Child:
 
     @property
     def may_receive(self) -> bool:
-        return self.is_able and not (self.taking or self.alone or self.reserved)
+        return self.is_able and not (self.taking or self.is_closed) and self.places > 0
 
     def give_alone(self, held: Held, now: float) -> None:
         """Send a suspect: until that is done, nothing else may come."""
@@ -138,6 +168,7 @@ class Child:
 
     def give(self, rows: list[Held], now: float) -> None:
         """Send work, and remember it."""
+        self.given += len(rows)
         before = self.bytes
         for held in rows:
             self.held[held.delivery.number] = held

@@ -53,12 +53,14 @@ class Dispatcher:
         events: Events,
         settle: Settle,
         room_opened: Callable[[], None],
+        used_up: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
         self._clock = clock
         self._events = events
         self._settle = settle
         self._room_opened = room_opened
+        self._used_up = used_up
         self._lock = threading.RLock()
         self._intake = Intake(config=config, events=events, settle=self.settle)
         self._backlog: deque[Held] = deque()
@@ -94,6 +96,12 @@ class Dispatcher:
         finished that, or is `abandon`ed."""
         with self._lock:  # else the fetch thread might be about to give it something
             child.phase = phase
+
+    def close(self, child: Child) -> None:
+        """A child gets nothing any more, and what it has not begun goes elsewhere."""
+        with self._lock:
+            child.leaving = True
+            self._take(child)
 
     def dismiss_idle(self, child: Child, phase: Phase) -> bool:
         """`dismiss`, unless it holds something; whether it was done."""
@@ -184,6 +192,8 @@ class Dispatcher:
                 break
         if crashpoints.ARMED:
             crashpoints.reach("dispatch.after")
+        if self._config.max_jobs is not None and any(c.jobs_left <= 0 for c in self._children):
+            self._used_up()
 
     # -- out
 
@@ -216,7 +226,9 @@ class Dispatcher:
         """A child gave back what it had not started. Main thread."""
         with self._lock:
             child.taking = False
+            before = len(child.held)
             back = [h for h in map(child.release, numbers) if h is not None and self._is_ours(h)]
+            child.given -= before - len(child.held)
             now = self._clock.monotonic()
             for held in reversed(back):
                 held.delivery, held.since = held.aged(now), now

@@ -32,6 +32,7 @@ from taskrunner.supervisor.plan import Planner
 from taskrunner.supervisor.pool import Pool
 from taskrunner.supervisor.probing import Probes
 from taskrunner.supervisor.readiness import Readiness, SelfProbe
+from taskrunner.supervisor.renewal import Renewal
 from taskrunner.supervisor.settle import SettleService
 from taskrunner.supervisor.timelimits import TimeLimits
 from taskrunner.supervisor.upcalls import UpcallService
@@ -87,6 +88,7 @@ class Parts:
             events=events,
             settle=self.settle.put,
             room_opened=self._room_opened,
+            used_up=lambda: node.on_loop(self.renewal.look),
         )
         self._make_threads(node)
         self._make_pool(node, embedded=embedded)
@@ -203,3 +205,10 @@ class Parts:
             note=self.lease.note,
         )
         self.checkup = Checkup(config=config, clock=clock, kill=self.pool.kill)
+        self.renewal = Renewal(
+            config=config,
+            clock=clock,
+            events=self._around.events,
+            dispatcher=self.dispatcher,
+            pool=self.pool,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from taskrunner.frames import FrameError, Kind
 from taskrunner.supervisor import health
 from taskrunner.supervisor.burial import Burial, is_alive
 from taskrunner.supervisor.channel import Channel
-from taskrunner.supervisor.child import Child, Phase
+from taskrunner.supervisor.child import NO_LIMIT, Child, Phase
 from taskrunner.supervisor.dispatch import Dispatcher
 from taskrunner.supervisor.generation import Exit, Generation
 from taskrunner.supervisor.lastwords import LastWords
@@ -102,13 +103,17 @@ class Pool:
         for _ in range(missing):
             self._start()
 
-    def _start(self, *, extra: bool = False) -> None:
+    def _start(self, *, extra: bool = False, before: Child | None = None) -> None:
+        """Start a child; `before`: the one whose place it takes."""
         if self._stopping or self._generation is None:
             return
         number = next(n for n in range(1, len(self._children) + 2) if n not in self._children)
         page = StartPage.create(self._config.concurrency)
         page.lease_until(self._lease_until)
         child = Child(number, self._generation, page, self._config.concurrency, extra=extra)
+        child.max_jobs = self._config.max_jobs or NO_LIMIT
+        if before is not None and self._is_there(before):
+            before.successor, child.predecessor = child, before
         child.busy_at = child.heard_at = self._clock.monotonic()
         ours, theirs = Pipe()
         child.channel = Channel(
@@ -130,6 +135,15 @@ class Pool:
         finally:
             theirs.close()  # kept open, it would hide the child's end
             page.close_fd()
+
+    def succeed(self, child: Child) -> bool:
+        """Start a child that takes the place of this one, unless too many are on their way out;
+        whether it was done."""
+        leaving = sum(c.successor is not None for c in self._children.values())
+        if self._stopping or leaving >= self._config.processes + MOST_EXTRA:
+            return False
+        self._start(extra=child.extra, before=child)
+        return True
 
     def child_forked(self, number: int, pid: int) -> None:
         child = self._children.get(number)
@@ -199,6 +213,8 @@ class Pool:
         if child.phase is Phase.STARTING:
             child.phase = Phase.READY
             self._events.emit(ChildReady(number=child.number, pid=child.pid))
+            if child.predecessor is not None:
+                self._dispatcher.close(child.predecessor)
             self._dispatcher.add(child)
             self.changed.set()
 
@@ -313,11 +329,13 @@ class Pool:
         if child is None:
             return
         child.channel.drain()
+        if child.successor is not None:
+            child.successor.predecessor = None
         self._burial.bury(child, exit_)
         if self.probes is not None:
             self.probes.gone(child)
         self.changed.set()
-        if child.phase is Phase.STOPPING or child.extra or self._stopping:
+        if child.phase is Phase.STOPPING or child.extra or child.successor or self._stopping:
             return
         self._replace(child)
 
@@ -334,9 +352,10 @@ class Pool:
             error = f"{self._start_deaths} children in a row died while they started"
             self._gave_up(StartError(error))
         elif decision.delay:
-            asyncio.get_running_loop().call_later(decision.delay, self._start)
+            again = functools.partial(self._start, before=child.predecessor)
+            asyncio.get_running_loop().call_later(decision.delay, again)
         else:
-            self._start()
+            self._start(before=child.predecessor)
 
     async def bury_all(self) -> None:
         """The fork server is dead: kill its children, wait until they are gone, then give back."""

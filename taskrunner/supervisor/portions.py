@@ -46,7 +46,7 @@ class Portions:
             if child.may_receive and child.bytes < self._most_bytes:
                 slots += self._slots(child)
                 if len(child.held) < MOST_IN_CHILD:
-                    seconds += max(0.0, AHEAD_S * child.concurrency - child.load)
+                    seconds += max(0.0, AHEAD_S * child.places - child.load)
                 size += self._most_bytes - child.bytes
         return Free(slots, seconds - sum(map(self._expect, tasks)), size)
 
@@ -61,7 +61,7 @@ class Portions:
     def batch(self, child: Child, backlog: deque[Held], most: int) -> list[Held]:
         """Take from the backlog what this child has use for now, at most so many."""
         slots = self._slots(child)
-        most = min(most, MOST_IN_CHILD - len(child.held))
+        most = min(most, MOST_IN_CHILD - len(child.held), child.jobs_left)
         load, size = child.load, child.bytes
         batch: list[Held] = []
         while backlog and len(batch) < most:
@@ -76,11 +76,11 @@ class Portions:
 
     def _slots(self, child: Child) -> int:
         if self._prefetch is not None:
-            return max(0, child.concurrency + self._prefetch - len(child.held))
+            return min(child.jobs_left, max(0, child.places + self._prefetch - len(child.held)))
         return child.idle_slots
 
     def _is_soon(self, child: Child, load: float, size: int) -> bool:
         """Whether a child with so much in it would still get to all of it soon."""
         if self._prefetch is not None:
             return False
-        return load <= AHEAD_S * child.concurrency and size <= self._most_bytes
+        return load <= AHEAD_S * child.places and size <= self._most_bytes

@@ -29,11 +29,11 @@ from taskrunner.probes import (
 )
 from taskrunner.service import Mishaps, ServiceThread
 from taskrunner.supervisor import vitals
-from taskrunner.supervisor.checkup import WANTS_CPU, Read, read_in_thread
+from taskrunner.supervisor.checkup import WANTS_CPU
 from taskrunner.supervisor.child import Child, Phase
 from taskrunner.supervisor.dispatch import Dispatcher
 from taskrunner.supervisor.settle import Letter, SettleService
-from taskrunner.supervisor.vitals import Vitals
+from taskrunner.supervisor.vitals import Read, Vitals, read_in_thread
 
 MOST: Final = 100
 """Probes under way at once; further ones are dropped."""

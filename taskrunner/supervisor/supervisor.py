@@ -88,7 +88,7 @@ class Supervisor:
         self._settle, self._fetch, self._lease = parts.settle, parts.fetch, parts.lease
         self._scheduler, self._chores, self._upcalls = parts.scheduler, parts.chores, parts.upcalls
         self._dispatcher, self._pool, self._limits = parts.dispatcher, parts.pool, parts.limits
-        self._checkup = parts.checkup
+        self._checkup, self._renewal = parts.checkup, parts.renewal
         self._readiness, self._self_probe = parts.readiness, parts.self_probe
         self._health_port = parts.health_port
         self.control = parts.control
@@ -332,6 +332,7 @@ class Supervisor:
             self._limits.check(self._pool.children)
         self._pool.relieve()
         self._checkup.look(self._pool.children)
+        self._renewal.look()
         return BUSY_LOOK_S if busy else IDLE_LOOK_S
 
     def _callback_failed(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

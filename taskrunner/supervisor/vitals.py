@@ -6,10 +6,11 @@ one here, so do it in a thread.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 TURN_S: Final = 0.0005
@@ -38,6 +39,15 @@ class Vitals(NamedTuple):
     """by thread"""
     resident: int
     """bytes of memory, shared pages counted in"""
+
+
+Read = Callable[[Sequence[int]], Awaitable[dict[int, Vitals]]]
+"""How the loop's thread asks."""
+
+
+async def read_in_thread(pids: Sequence[int]) -> dict[int, Vitals]:
+    """`read`, in a thread."""
+    return await asyncio.to_thread(read, pids)
 
 
 def read(pids: Iterable[int]) -> dict[int, Vitals]:

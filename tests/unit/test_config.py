@@ -91,6 +91,37 @@ def test_settings_in_both_files_are_a_mistake(folder: Path) -> None:
     assert "keep one of them" in problems(folder)[0]
 
 
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("512MiB", 512 << 20),
+        ("512 mib", 512 << 20),
+        ("1.5G", 1_500_000_000),
+        ("2GB", 2_000_000_000),
+        ("4096KiB", 4 << 20),
+        ("2000000", 2_000_000),
+        ("2000000B", 2_000_000),
+        ("1TiB", 1 << 40),
+        ("none", None),
+    ],
+)
+def test_a_size_is_bytes_or_text(folder: Path, text: str, size: int | None) -> None:
+    (folder / "taskrunner.toml").write_text(f'max_memory_bytes = "{text}"')
+    assert load(folder).max_memory_bytes == size
+    assert load(folder, arguments={"max_memory_bytes": text}).max_memory_bytes == size
+    assert load(folder, code={"max_memory_bytes": size or "none"}).max_memory_bytes == size
+
+
+@pytest.mark.parametrize(
+    "text", ["", "big", "12", "-1MiB", "1MiB x", "1XB", "1e9", "inf", "9999999TiB"]
+)
+def test_what_is_no_size_is_refused(folder: Path, text: str) -> None:
+    (found,) = problems(folder, code={"max_memory_bytes": text})
+    assert "512MiB" in found
+    for value in (True, 1.5, 12):
+        assert problems(folder, code={"max_memory_bytes": value})
+
+
 def test_an_empty_variable_does_not_overwrite(folder: Path) -> None:
     (folder / "taskrunner.toml").write_text('broker = "redis://here"')
     config = load(folder, environ={"TASKRUNNER_BROKER": "", "TASKRUNNER_RETRIES": "  "})

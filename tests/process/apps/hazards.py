@@ -43,6 +43,9 @@ def ask(path: str, gate: str) -> object:
     return linger.enqueue(path, "sub", "").result(timeout=40)
 
 
+kept: list[bytearray] = []
+
+
 def say(text: str) -> None:
     """Once to the log and once to standard error."""
     logging.getLogger("shop").warning("logged %s", text)
@@ -80,6 +83,21 @@ def compute(path: str, text: str, seconds: float) -> str:
     while time.monotonic() < end:
         pass
     return text
+
+
+@app.task(name="work")
+def work() -> int:
+    return os.getpid()
+
+
+@app.task(name="grow")
+def grow(path: str, mebibytes: int, gate: str) -> int:
+    """Fills memory, and keeps it when it has ended."""
+    kept.append(bytearray(os.urandom(1)) * (mebibytes << 20))
+    write(path, f"started {os.getpid()}")
+    while os.path.exists(gate):
+        time.sleep(0.005)
+    return os.getpid()
 
 
 @app.task(name="nap")

@@ -15,7 +15,7 @@ from taskrunner.frames import Kind
 from taskrunner.message import Header, Message
 from taskrunner.retry import Policy
 from taskrunner.supervisor.channel import Channel
-from taskrunner.supervisor.child import Child, Phase
+from taskrunner.supervisor.child import NO_LIMIT, Child, Phase
 from taskrunner.supervisor.dispatch import Dispatcher
 from taskrunner.supervisor.generation import Generation
 from taskrunner.testing.clock import FakeClock
@@ -39,6 +39,7 @@ class Desk:
     def __init__(self, *, concurrency: int = 1, **settings: Any) -> None:
         self.clock = FakeClock()
         self.settled: list[Outcome] = []
+        self.used_up = 0
         self.config = replace(Config(), concurrency=concurrency, **settings)
         self.dispatcher = Dispatcher(
             config=self.config,
@@ -46,22 +47,30 @@ class Desk:
             events=Events(),
             settle=lambda _node, rows: self.settled.extend(Outcome(*row) for row in rows),
             room_opened=lambda: None,
+            used_up=self._note_use,
         )
         self.dispatcher.knows({"t": Policy()})
         self.children: list[Child] = []
         self._numbers = 0
 
-    def child(self) -> Child:
-        """One more that is ready."""
+    def child(self, before: Child | None = None) -> Child:
+        """One more that is ready; `before`: the one whose place it takes."""
         page = StartPage.create(self.config.concurrency)
         number = len(self.children) + 1
         child = Child(number, cast(Generation, None), page, self.config.concurrency)
         page.close_fd()
         child.channel = cast(Channel, Pipe())
         child.phase = Phase.READY
+        child.max_jobs = self.config.max_jobs or NO_LIMIT
+        if before is not None:
+            before.successor, child.predecessor = child, before
+            self.dispatcher.close(before)
         self.children.append(child)
         self.dispatcher.add(child)
         return child
+
+    def _note_use(self) -> None:
+        self.used_up += 1
 
     def fetched(self, *ids: str, suspect: bool = False, **fields: Any) -> None:
         """Take in deliveries; their numbers go on from the last."""
