@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 from redis.exceptions import ResponseError
 
 from taskrunner.backends.base import ResultBackend, ResultKey, StoredResult
-from taskrunner.brokers.redis.address import SCHEMES, Address
+from taskrunner.brokers.redis.address import CLUSTER, SCHEMES, Address
 from taskrunner.brokers.redis.batches import WINDOW
 from taskrunner.brokers.redis.failures import translate
 from taskrunner.brokers.redis.keys import Keys
 from taskrunner.brokers.redis.network import connections
+from taskrunner.brokers.redis.partly import Partly
 
 _MOST = 1000
 """Commands of one round trip."""
@@ -46,7 +47,11 @@ class RedisBackend(ResultBackend):
 
     def store(self, results: Sequence[StoredResult]) -> None:
         """Raises BrokerFull where there is no room; those before it may have been stored."""
-        self._ask(self._store(result) for result in results)
+        partly = Partly(self._address.shown, has_parts=self._address.kind == CLUSTER)
+        replies = self._replies(self._store(result) for result in results)
+        for result, reply in zip(results, replies, strict=True):
+            partly.answered(reply, result.key.queue)
+        partly.whole(None)
 
     def get(self, keys: Sequence[ResultKey]) -> list[bytes | None]:
         return self._ask(("GET", self._name(key)) for key in keys)
@@ -67,11 +72,15 @@ class RedisBackend(ResultBackend):
         return self._keys.kept_result(key.queue, key.id, key.node, key.number)
 
     def _ask(self, requests: Iterable[tuple[Any, ...]]) -> list[Any]:
-        replies = [r for some in _round_trips(requests) for r in self._connections.exchange(some)]
+        replies = self._replies(requests)
         for reply in replies:
             if isinstance(reply, ResponseError):
                 raise translate(reply, self._address.shown) from reply
         return replies
+
+    def _replies(self, requests: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """With errors of servers in their places."""
+        return [r for some in _round_trips(requests) for r in self._connections.exchange(some)]
 
 
 def _round_trips(requests: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:

@@ -34,6 +34,10 @@ Suspects. A job is marked as a suspect by a settle with that blame, and by each 
 on (`LOSSES_OF_SUSPECTS`). The mark goes when a run ends in any other way than by the death of its
 process: by a settle that says started, is no release and does not blame a crash. Deliveries carry it.
 
+Parts. A store of several servers may lose one. A call that concerns several queues, or what they
+share, then does what it can and raises PartlyUnavailable, which names the queues that are away and
+carries the answer as far as the others go. Where the store is there or not, BrokerUnavailable.
+
 Time. The store's clock decides. Durations (seconds) travel as durations and moments (seconds since
 the epoch) are compared in the store. `set_skew` moves that clock, for tests.
 """

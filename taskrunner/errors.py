@@ -13,6 +13,7 @@
     │   └── WouldDeadlock                every worker waits for a job that none is free to run
     ├── BrokerError
     │   ├── BrokerUnavailable            the store does not answer; ask again later
+    │   │   └── PartlyUnavailable            a part of it; carries what the rest answered
     │   ├── BrokerFull                   the store has no room for more jobs
     │   └── NodeLost                     the store no longer knows this node
     ├── UnknownTask                  (also LookupError) nobody declared a task of that name
@@ -37,6 +38,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 
 class TaskrunnerError(Exception):
@@ -134,6 +136,20 @@ class BrokerError(TaskrunnerError):
 
 class BrokerUnavailable(BrokerError):
     """The broker does not answer."""
+
+
+class PartlyUnavailable(BrokerUnavailable):
+    """A part of the store does not answer.
+
+    `queues` are those of the call that are there; none where only what the queues share is away.
+    `answer` is what the call would have returned, as far as the others go: it says nothing of these
+    queues, or, where each item has its answer in its place, nothing that means something.
+    """
+
+    def __init__(self, message: str, *, queues: frozenset[str], answer: Any) -> None:
+        super().__init__(message)
+        self.queues = queues
+        self.answer = answer
 
 
 class BrokerFull(BrokerError):

@@ -165,6 +165,19 @@ class BrokerBack(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class QueuesLost(Event):
+    """A part of the store is away, and these queues with it."""
+
+    queues: tuple[str, ...]
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueuesBack(Event):
+    queues: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceFailed(Event):
     """A pass of a supervisor's thread raised what nobody expected; the thread goes on."""
 

@@ -14,7 +14,7 @@ import logging
 import re
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
@@ -30,6 +30,8 @@ LOGGER: Final = logging.getLogger("taskrunner")
 _JOB_FIELDS: Final = ("job_id", "task", "queue", "attempt")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _TASKS_REMEMBERED: Final = 1000
+_MOST_NAMED: Final = 5
+"""Queues in one line."""
 
 
 class JobFilter(logging.Filter):
@@ -202,6 +204,13 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
+def _queues(names: Sequence[str]) -> str:
+    """Some of them by name: there may be thousands."""
+    shown = ", ".join(names[:_MOST_NAMED])
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return f"the queue{'s' * (len(names) > 1)} {shown}{more}"
+
+
 def _count(number: int, noun: str) -> str:
     if number == 1:
         return f"1 {noun}"
@@ -289,6 +298,11 @@ _LINES: Final[Mapping[type[Event], tuple[_Level, Callable[[Any], str]]]] = {
         lambda e: f"the broker {e.url} is away, trying again until it is back: {e.error}",
     ),
     events.BrokerBack: (logging.INFO, lambda e: f"the broker is back after {e.away_s:.1f} s"),
+    events.QueuesLost: (
+        logging.ERROR,
+        lambda e: f"a part of the broker is away, with {_queues(e.queues)}: {e.error}",
+    ),
+    events.QueuesBack: (logging.INFO, lambda e: f"the broker has {_queues(e.queues)} again"),
     events.ServiceFailed: (
         logging.ERROR,
         lambda e: f"the {e.service} thread failed and goes on: {e.error}\n{e.traceback.rstrip()}",

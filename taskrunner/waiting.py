@@ -20,7 +20,7 @@ from typing import Final
 from taskrunner.brokers.base import BellKind, BrokerClient, JobKey, Mailbox
 from taskrunner.clock import SYSTEM_CLOCK
 from taskrunner.context import CURRENT
-from taskrunner.errors import BrokerUnavailable, WouldDeadlock
+from taskrunner.errors import BrokerUnavailable, PartlyUnavailable, WouldDeadlock
 from taskrunner.ids import new_id
 
 LOOK_S: Final = 5.0
@@ -185,9 +185,17 @@ class ResultWaiter:
         with self._lock:
             keys = list(self._waits)
         if keys:
-            for key, has_finished in zip(keys, self._broker.watch(self._name, keys), strict=True):
+            for key, has_finished in zip(keys, self._watch(keys), strict=True):
                 if has_finished:
                     self._finish(key)
+
+    def _watch(self, keys: list[JobKey]) -> list[bool]:
+        try:
+            return self._broker.watch(self._name, keys)
+        except PartlyUnavailable as error:
+            # Whoever waits for jobs that are there is not to wait for a server that is not.
+            answers: list[bool] = error.answer
+            return answers
 
     def _finish(self, key: JobKey) -> None:
         with self._lock:

@@ -35,6 +35,7 @@ from taskrunner.brokers.redis.audit_queue import Asking
 from taskrunner.brokers.redis.calls import SLICE
 from taskrunner.brokers.redis.client import RedisClient, to_ms
 from taskrunner.brokers.redis.connection import Talk
+from taskrunner.brokers.redis.partly import DIRECTORY, Partly
 from taskrunner.brokers.redis.scripts import Command as ScriptCall
 from taskrunner.errors import NodeLost
 from taskrunner.states import State
@@ -71,28 +72,33 @@ class RedisBroker(RedisClient, Broker):
                     )
                 )
             first += take.limit
-        answers = self._calls.run(commands)
+        partly = self._calls.partly()
         fetched = Fetched([], {})
         left: dict[str, int] = {}
-        for queue, answer in zip(asked, answers, strict=True):
+        for queue, answer in zip(asked, self._calls.results(commands), strict=True):
+            if not partly.answered(answer, queue):
+                continue
             if isinstance(answer, int):
                 raise _lost(node, queue)
             left[queue] = answer[0]
             fetched.deliveries.extend(replies.deliveries(queue, node, answer))
-        return fetched._replace(left=left)
+        return partly.whole(fetched._replace(left=left))
 
     def settle(self, node: str, outcomes: Sequence[Outcome]) -> list[State | None]:
-        letters = self._calls.by_row(
+        return self._calls.by_row(
             outcomes,
             lambda queue, blob: self._scripts.settle(queue, node=node, outcomes=blob.packed),
+            replies.STATE_OF_LETTER.get,
+            absent=None,
         )
-        return [replies.STATE_OF_LETTER.get(letter) for letter in letters]
 
     def note(self, node: str, notes: Sequence[Note]) -> list[bool]:
-        answers = self._calls.by_row(
-            notes, lambda queue, blob: self._scripts.note(queue, node=node, notes=blob.packed)
+        return self._calls.by_row(
+            notes,
+            lambda queue, blob: self._scripts.note(queue, node=node, notes=blob.packed),
+            bool,
+            absent=False,
         )
-        return [bool(held) for held in answers]
 
     # -- time
 
@@ -100,12 +106,14 @@ class RedisBroker(RedisClient, Broker):
         asked = [
             self._scripts.due(queue, horizon_ms=1000 * horizon, limit=limit) for queue in queues
         ]
+        partly = self._calls.partly()
         found = [
             Due(queue, wait / 1000)
-            for queue, waits in zip(queues, self._calls.run(asked), strict=True)
+            for queue, waits in zip(queues, self._calls.results(asked), strict=True)
+            if partly.answered(waits, queue)
             for wait in sorted(waits)[:limit]
         ]
-        return sorted(found, key=lambda due: due.wait)
+        return partly.whole(sorted(found, key=lambda due: due.wait))
 
     def promote(self, queues: Sequence[str], limit: int) -> int:
         return self._calls.in_slices(
@@ -118,29 +126,36 @@ class RedisBroker(RedisClient, Broker):
         self._connections.talk(self._join(node, queues))
 
     def _join(self, node: NodeInfo, queues: Sequence[str]) -> Talk[None]:
-        (skew,) = yield from self._calls.checked([self._announce(node, queues)])
-        if skew:
+        partly = self._calls.partly()
+        skew: Any
+        (skew,) = yield from self._scripts.run([self._announce(node, queues)])
+        if partly.answered(skew, DIRECTORY) and skew:
             yield from self._calls.checked([self._scripts.set_skew(q, ms=skew) for q in queues])
         lease = to_ms(node.lease)
-        yield from self._calls.checked(
-            [self._scripts.join(queue, node=node.id, lease_ms=lease) for queue in queues]
-        )
+        asked = [self._scripts.join(queue, node=node.id, lease_ms=lease) for queue in queues]
+        for queue, joined in zip(queues, (yield from self._scripts.run(asked)), strict=True):
+            partly.answered(joined, queue)
+        partly.whole(None)
 
     def beat(self, node: NodeInfo, queues: Sequence[str]) -> list[tuple[JobKey, int]]:
         beats = [
             self._scripts.beat(queue, node=node.id, lease_ms=to_ms(node.lease)) for queue in queues
         ]
         commands = [self._announce(node, queues), *beats]
-        _, *answers = self._calls.run(commands, self._beat_timeout(node.lease))
+        announced, *answers = self._calls.results(commands, self._beat_timeout(node.lease))
+        partly = self._calls.partly()
+        partly.answered(announced, DIRECTORY)
         cancelled: list[tuple[JobKey, int]] = []
         for queue, answer in zip(queues, answers, strict=True):
+            if not partly.answered(answer, queue):
+                continue
             if answer == -1:
                 raise _lost(node.id, queue)
             had_jobs, *flat = answer
             if had_jobs:
                 self._registered.add(queue)
             cancelled += replies.held_jobs(queue, replies.pairs(flat))
-        return cancelled
+        return partly.whole(cancelled, some=True)
 
     def _beat_timeout(self, lease: float) -> float:
         """Seconds: so short that a connection that died silently does not cost the lease."""
@@ -158,70 +173,80 @@ class RedisBroker(RedisClient, Broker):
 
     def commands(self, node: str, done: Sequence[str] = ()) -> list[Command]:
         ask = self._scripts.commands(node=node, keep_ms=to_ms(COMMAND_KEPT), done=done)
-        (answer,) = self._calls.run([ask])
+        answer = self._calls.of_directory(ask, [])
         return [
             Command.unpack(replies.text(name), packed)
             for name, packed in replies.pairs(answer).items()
         ]
 
     def leave(self, node: str, queues: Sequence[str]) -> None:
-        self._forget([node])
+        partly = self._calls.partly()
+        self._forget([node], partly)
         left = list(queues)
         while left:
-            more = self._calls.run(
+            more = self._calls.results(
                 [self._scripts.leave(queue, node=node, limit=SLICE) for queue in left]
             )
-            left = [queue for queue, is_more in zip(left, more, strict=True) if is_more]
+            answers = zip(left, more, strict=True)
+            left = [q for q, is_more in answers if partly.answered(is_more, q) and is_more]
+        partly.whole(None)
 
     def reap(self, queues: Sequence[str], limit: int, dead: Sequence[str] = ()) -> int:
-        self._forget(dead)
+        # Where they cannot be struck off the directory they are forgotten there after a while.
+        self._forget(dead, self._calls.partly())
         return self._calls.in_slices(
             queues, limit, lambda queue, most: self._scripts.reap(queue, limit=most, dead=dead)
         )
 
-    def _forget(self, nodes: Sequence[str]) -> None:
+    def _forget(self, nodes: Sequence[str], partly: Partly) -> None:
         if nodes:
             kept = [key for node in nodes for key in self._keys.commands(node)]
-            self._calls.ask(
+            gone = self._calls.replies(
                 [
                     ("HDEL", self._keys.nodes, *nodes),
                     ("ZREM", self._keys.seen, *nodes),
                     ("UNLINK", *kept),
                 ]
             )
+            for answer in gone:
+                partly.answered(answer, DIRECTORY)
 
     def held(self, node: str, queues: Sequence[str]) -> list[tuple[JobKey, int]]:
+        partly = self._calls.partly()
         found: dict[str, dict[bytes, bytes]] = {queue: {} for queue in queues}
         cursors: dict[str, bytes] = dict.fromkeys(queues, b"0")
         while cursors:
-            pages = self._calls.ask(
+            pages = self._calls.replies(
                 ("HSCAN", self._keys.held_by(queue, node), cursor, "COUNT", SLICE)
                 for queue, cursor in cursors.items()
             )
-            for queue, (cursor, flat) in zip(list(cursors), pages, strict=True):
+            for queue, page in zip(list(cursors), pages, strict=True):
+                if not partly.answered(page, queue):
+                    del cursors[queue], found[queue]
+                    continue
+                cursors[queue], flat = page
                 found[queue].update(replies.pairs(flat))
-                cursors[queue] = cursor
-                if cursor == b"0":
+                if cursors[queue] == b"0":
                     del cursors[queue]
-        return [held for queue, jobs in found.items() for held in replies.held_jobs(queue, jobs)]
+        return partly.whole(
+            [held for queue, jobs in found.items() for held in replies.held_jobs(queue, jobs)]
+        )
 
     # -- upkeep
 
     def sweep(self, queues: Sequence[str], limit: int) -> int:
         keep_ms, most = to_ms(self._limits.failed_retention), self._limits.failed_max
-        return sum(
-            self._calls.run(
-                [
-                    self._scripts.sweep(
-                        queue,
-                        limit=max(1, min(limit, SLICE)),
-                        failed_keep_ms=keep_ms,
-                        failed_max=most,
-                    )
-                    for queue in queues
-                ]
-            )
-        )
+        slice_ = max(1, min(limit, SLICE))
+        asked = [
+            self._scripts.sweep(queue, limit=slice_, failed_keep_ms=keep_ms, failed_max=most)
+            for queue in queues
+        ]
+        partly = self._calls.partly()
+        total = 0
+        for queue, done in zip(queues, self._calls.results(asked), strict=True):
+            if partly.answered(done, queue):
+                total += done
+        return partly.whole(total)
 
     def audit(
         self, queues: Sequence[str] | None = None, *, repair: bool = False

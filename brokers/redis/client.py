@@ -41,6 +41,7 @@ from taskrunner.brokers.redis.failures import is_full
 from taskrunner.brokers.redis.keys import Keys
 from taskrunner.brokers.redis.mailbox import RedisMailbox
 from taskrunner.brokers.redis.network import async_connections, connections
+from taskrunner.brokers.redis.partly import DIRECTORY
 from taskrunner.brokers.redis.scripts import Command as ScriptCall
 from taskrunner.brokers.redis.scripts import Scripts
 from taskrunner.errors import BrokerFull, BrokerUnavailable
@@ -141,11 +142,23 @@ class RedisClient(BrokerClient):
         """Make queues known in the namespace, before their first job. A clock that was moved is
         moved there too."""
         new = sorted(queues)
-        if new:
-            (skew,) = yield from self._calls.checked([self._scripts.register(new)])
-            if skew:
-                yield from self._calls.checked([self._scripts.set_skew(q, ms=skew) for q in new])
-            self._registered.update(new)
+        if not new:
+            return
+        skew: Any
+        (skew,) = yield from self._scripts.run([self._scripts.register(new)])
+        if not self._calls.partly().answered(skew, DIRECTORY):
+            yield from self._expect_jobs(new, skew)
+            return
+        if skew:
+            yield from self._calls.checked([self._scripts.set_skew(q, ms=skew) for q in new])
+        self._registered.update(new)
+
+    def _expect_jobs(self, queues: Sequence[str], error: ResponseError) -> Talk[None]:
+        """While the directory is away: a queue that had jobs was in it, and will be again. A new one
+        would be found by nobody. Raises BrokerUnavailable."""
+        found = yield [("EXISTS", self._keys.of_queue(queue, "stats")) for queue in queues]
+        if found != [1] * len(queues):
+            self._calls.refuse(error)
 
     # -- listen
 
@@ -153,16 +166,20 @@ class RedisClient(BrokerClient):
         return RedisMailbox(self._connections, self._keys, name)
 
     def watch(self, mailbox: str, keys: Sequence[JobKey]) -> list[bool]:
-        answers = self._calls.by_id(
-            keys, lambda queue, ids: self._scripts.watch(queue, mailbox=mailbox, ids=ids)
+        return self._calls.by_id(
+            keys,
+            lambda queue, ids: self._scripts.watch(queue, mailbox=mailbox, ids=ids),
+            lambda _, over: bool(over),
+            absent=False,
         )
-        return [bool(over) for over in answers]
 
     # -- control
 
     def cancel(self, keys: Sequence[JobKey]) -> list[bool | None]:
         meaning = {1: True, 0: False, -1: None}
-        return [meaning[answer] for answer in self._calls.by_id(keys, self._scripts.cancel)]
+        return self._calls.by_id(
+            keys, self._scripts.cancel, lambda _, answer: meaning[answer], absent=None
+        )
 
     def send(self, node: str, command: Command) -> bool:
         ask = self._scripts.send(
@@ -180,29 +197,36 @@ class RedisClient(BrokerClient):
     # -- look
 
     def get(self, keys: Sequence[JobKey]) -> list[JobRecord | None]:
-        found = self._calls.by_id(keys, self._scripts.get)
-        return [
-            replies.job_record(key.queue, key.id, fields)
-            for key, fields in zip(keys, found, strict=True)
-        ]
+        return self._calls.by_id(
+            keys,
+            self._scripts.get,
+            lambda key, fields: replies.job_record(key.queue, key.id, fields),
+            absent=None,
+        )
 
     def stats(self, queues: Sequence[str]) -> list[QueueStats]:
-        found = self._calls.ask(
+        found = self._calls.replies(
             ("HGETALL", self._keys.of_queue(queue, name))
             for queue in queues
             for name in ("stats", "parked")
         )
-        return [
-            replies.queue_stats(queue, stats, parked)
-            for queue, stats, parked in zip(queues, found[::2], found[1::2], strict=True)
-        ]
+        partly = self._calls.partly()
+        return partly.whole(
+            [
+                replies.queue_stats(queue, stats, parked)
+                for queue, stats, parked in zip(queues, found[::2], found[1::2], strict=True)
+                if partly.answered(stats, queue) and partly.answered(parked, queue)
+            ]
+        )
 
     def queues(self) -> list[str]:
-        (names,) = self._calls.ask([("SMEMBERS", self._keys.queues)])
-        return sorted(map(replies.text, names))
+        partly = self._calls.partly()
+        (names,) = self._calls.replies([("SMEMBERS", self._keys.queues)])
+        is_there = partly.answered(names, DIRECTORY)
+        return partly.whole(sorted(map(replies.text, names)) if is_there else [])
 
     def nodes(self) -> list[NodeInfo]:
-        (answer,) = self._calls.run([self._scripts.nodes()])
+        answer = self._calls.of_directory(self._scripts.nodes(), [])
         return list(replies.node_infos(answer))
 
     def now(self) -> float:
@@ -227,7 +251,7 @@ class RedisClient(BrokerClient):
             ttl_ms=None if ttl is None else to_ms(ttl),
             expect=expect,
         )
-        return self._calls.run([ask]) == [1]
+        return self._calls.of_directory(ask, 0) == 1
 
     def records(self, kind: str, cursor: str = "", *, limit: int = 100) -> Records:
         most = max(1, min(limit, SLICE))

@@ -25,6 +25,7 @@ from taskrunner.brokers.redis.connection import (
 )
 from taskrunner.brokers.redis.failures import FAILURES, translate
 from taskrunner.brokers.redis.routing import Answers, Batches, Router
+from taskrunner.errors import BrokerUnavailable, PartlyUnavailable
 
 
 class Cluster(Connections):
@@ -69,6 +70,10 @@ class Cluster(Connections):
                 self._router.failed(server, failure)
                 error = failure
         raise error
+
+    def lost(self, error: Exception) -> BrokerUnavailable:
+        """Its server, perhaps; the next one may be there."""
+        return PartlyUnavailable(str(super().lost(error)), queues=frozenset(), answer=[])
 
     def close(self) -> None:
         for pool in list(self._pools.values()):

@@ -27,6 +27,7 @@ from redis.retry import Retry
 
 from taskrunner.brokers.redis.address import Address
 from taskrunner.brokers.redis.failures import FAILURES, translate
+from taskrunner.errors import BrokerUnavailable
 
 T = TypeVar("T")
 
@@ -160,6 +161,10 @@ class Connections(ABC):
     @abstractmethod
     def connect(self) -> Link:
         """A new connection that does not belong to a pool. Raises what redis-py raises."""
+
+    def lost(self, error: Exception) -> BrokerUnavailable:
+        """What to raise when such a connection failed."""
+        return BrokerUnavailable(str(translate(error, self.address.shown)))
 
     @abstractmethod
     def close(self) -> None:

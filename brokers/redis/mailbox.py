@@ -59,7 +59,7 @@ class RedisMailbox(Mailbox):
             return self._listen(self._connection or self._subscribe(), max(0.0, timeout))
         except FAILURES as error:
             self._drop()
-            raise translate(error, self._connections.address.shown) from error
+            raise self._connections.lost(error) from error
 
     def wake(self) -> None:
         if not self._closed:

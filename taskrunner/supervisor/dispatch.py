@@ -70,6 +70,9 @@ class Dispatcher:
         self._portions = Portions(config, self._by_task.expect)
         self._by_queue = Durations()
         self._holding = False
+        self._out: frozenset[str] = frozenset()
+        """queues in which nothing may start; what is here of them lies on the shelf"""
+        self._shelf: deque[Held] = deque()
         self._giving_back = False
         self._disowned: set[str] = set()
 
@@ -114,14 +117,14 @@ class Dispatcher:
     def count(self) -> int:
         """Deliveries in this node's hands."""
         with self._lock:
-            waiting = len(self._backlog) + len(self._suspects)
+            waiting = len(self._backlog) + len(self._suspects) + len(self._shelf)
             return waiting + sum(len(child.held) for child in self._children)
 
     def numbers(self) -> set[tuple[str, int]]:
         """The tokens of all of them."""
         with self._lock:
             inside = (held for child in self._children for held in child.held.values())
-            helds = [*self._backlog, *self._suspects, *inside]
+            helds = [*self._backlog, *self._suspects, *self._shelf, *inside]
             return {(held.delivery.node, held.delivery.number) for held in helds}
 
     def probe(self, number: int) -> list[Child]:
@@ -137,7 +140,7 @@ class Dispatcher:
     def room(self, queue: str) -> int:
         """How many more jobs of this queue there is use for now."""
         with self._lock:
-            if self._holding or self._giving_back:
+            if self._holding or self._giving_back or queue in self._out:
                 return 0
             tasks = (held.task for held in islice(chain(self._suspects, self._backlog), 100))
             waiting = len(self._backlog) + len(self._suspects)
@@ -169,6 +172,8 @@ class Dispatcher:
 
     def _line(self, held: Held) -> deque[Held]:
         """Where it waits for a child."""
+        if held.delivery.queue in self._out:
+            return self._shelf
         return self._suspects.waiting if held.delivery.suspect else self._backlog
 
     def _spread(self) -> None:
@@ -301,11 +306,27 @@ class Dispatcher:
             self._spread()
         self._room_opened()
 
+    def keep_out(self, queues: frozenset[str]) -> None:
+        """Start nothing of these queues, and of no others: the lease may have run out in them. What
+        runs goes on."""
+        with self._lock:
+            self._out = queues
+            waiting = [*self._shelf, *self._suspects.waiting, *self._backlog]
+            for line in (self._shelf, self._suspects.waiting, self._backlog):
+                line.clear()
+            for held in waiting:
+                self._line(held).append(held)
+            for child in self._children:
+                if any(held.delivery.queue in queues for held in child.held.values()):
+                    self._take(child)
+            self._spread()
+        self._room_opened()
+
     def disown(self, node: str) -> None:
         """The store took back what this node id held: what has not started is not ours any more."""
         with self._lock:
             self._disowned.add(node)
-            for line in (self._backlog, self._suspects.waiting):
+            for line in (self._backlog, self._suspects.waiting, self._shelf):
                 kept = [held for held in line if self._is_ours(held)]
                 line.clear()
                 line.extend(kept)
@@ -330,7 +351,10 @@ class Dispatcher:
 
     def _return_backlog(self, older_than: float | None = None) -> None:
         back: dict[str, list[Sequence[Any]]] = {}
-        for line in (self._backlog, self._suspects.waiting):
+        lines = [self._backlog, self._suspects.waiting]
+        if older_than is None:
+            lines.append(self._shelf)
+        for line in lines:
             while line and (older_than is None or line[-1].since < older_than):
                 held = line.pop()
                 back.setdefault(held.delivery.node, []).append(verdict.released(held))

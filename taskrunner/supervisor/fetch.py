@@ -8,7 +8,7 @@ from typing import Protocol
 
 from taskrunner.brokers.base import Bell, BellKind, Broker, Delivery, Fetched, Mailbox, Take
 from taskrunner.clock import Clock
-from taskrunner.errors import BrokerUnavailable, NodeLost
+from taskrunner.errors import BrokerUnavailable, NodeLost, PartlyUnavailable
 from taskrunner.service import Mishaps, ServiceThread, apart
 from taskrunner.supervisor.dispatch import Dispatcher
 from taskrunner.supervisor.membership import Membership
@@ -123,7 +123,7 @@ class FetchService:
             return self._unanswered
         if self._hears.may_not_fetch():
             return []
-        return self._planner.plan(self._dispatcher.room)
+        return self._planner.plan(self._dispatcher.room, self._outage.queues)
 
     def _fetch(self, plan: list[Take]) -> None:
         self._unanswered = plan
@@ -168,6 +168,9 @@ class FetchService:
         assert self._mailbox is not None
         try:
             bells = self._mailbox.wait(timeout)
+        except PartlyUnavailable:
+            self._deaf = True  # another part may have a bell for it
+            return
         except BrokerUnavailable as error:
             self._outage.failed(error)
             self._deaf = True

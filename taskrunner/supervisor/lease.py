@@ -12,13 +12,15 @@ from typing import Protocol
 
 from taskrunner.brokers.base import Broker, JobKey, Note
 from taskrunner.clock import Clock
-from taskrunner.errors import BrokerUnavailable, NodeLost
+from taskrunner.errors import BrokerUnavailable, NodeLost, PartlyUnavailable
 from taskrunner.service import Mishaps, ServiceThread
 from taskrunner.supervisor.membership import Membership
 from taskrunner.supervisor.outage import Outage
 
 BEATS_IN_A_LEASE = 3
 RETRY_S = 0.25
+PART_RETRY_S = 0.5
+"""While a part of the store is away."""
 
 
 class HearsLease(Protocol):
@@ -27,6 +29,10 @@ class HearsLease(Protocol):
     def cancels(self, marked: list[tuple[JobKey, int]]) -> None: ...
     def node_lost(self, node: str) -> None: ...
     def lease_ran_out(self) -> None: ...
+    def queues_ran_out(self, queues: frozenset[str]) -> None:
+        """In these queues, and in no others, the lease has run out: they are away, or were."""
+        ...
+
     def lease_renewed(self, until: float) -> None: ...
 
 
@@ -56,6 +62,10 @@ class LeaseService:
         self._beaten_at = clock.monotonic()
         self._next_beat = clock.monotonic()
         self._is_out = False
+        self._missed: dict[str, float] = {}
+        """queues that the last beat did not reach, and when one last did"""
+        self._queues_out: frozenset[str] = frozenset()
+        self._hurried = False
 
     def start(self) -> None:
         self.thread.start()
@@ -75,12 +85,24 @@ class LeaseService:
             self._notes[node, note.number] = note
             self._condition.notify_all()
 
+    def hurry(self) -> None:
+        """Beat soon: somebody found a queue away, and may have been unlucky. Any thread."""
+        with self._condition:
+            self._hurried = True
+            self._condition.notify_all()
+
     def _pass(self) -> None:
         self.run_once()
         stopping = self.thread.stopping
         with self._condition:
             wait = self._next_beat - self._clock.monotonic()
-            self._condition.wait_for(lambda: stopping.is_set() or self._notes, max(0.0, wait))
+            self._condition.wait_for(
+                lambda: stopping.is_set() or self._notes or self._hurried, max(0.0, wait)
+            )
+            if self._hurried:
+                self._hurried = False
+                soon = self._clock.monotonic() + RETRY_S
+                self._next_beat = min(self._next_beat, soon)
 
     def run_once(self) -> None:
         """Send the notes there are, and a beat if it is time."""
@@ -96,12 +118,14 @@ class LeaseService:
             self._look_at_lease()
 
     def _look_at_lease(self) -> None:
-        if (
-            not self._is_out
-            and self._clock.monotonic() - self._beaten_at > self._membership.info.lease
-        ):
+        now, lease = self._clock.monotonic(), self._membership.info.lease
+        if not self._is_out and now - self._beaten_at > lease:
             self._is_out = True
             self._hears.lease_ran_out()
+        out = frozenset(queue for queue, at in self._missed.items() if now - at > lease)
+        if out != self._queues_out:
+            self._queues_out = out
+            self._hears.queues_ran_out(out)
 
     def _send_notes(self) -> None:
         with self._condition:
@@ -112,6 +136,8 @@ class LeaseService:
         for node, some in by_node.items():
             try:
                 self._broker.note(node, some)
+            except PartlyUnavailable as error:
+                self._outage.partly(error.queues, error)
             except BrokerUnavailable as error:
                 # Lost, not repeated: a start is told again by the settle, progress by the next.
                 self._outage.failed(error)
@@ -119,8 +145,12 @@ class LeaseService:
 
     def _beat(self, now: float) -> None:
         node = self._membership.info
+        away: frozenset[str] = frozenset()
         try:
             cancelled = self._broker.beat(node, self._membership.queues())
+        except PartlyUnavailable as error:
+            cancelled, away = error.answer, error.queues
+            self._outage.partly(away, error)
         except BrokerUnavailable as error:
             self._outage.failed(error)
             self._next_beat = now + RETRY_S
@@ -130,13 +160,25 @@ class LeaseService:
             self._next_beat = now
             return
         self._outage.succeeded()
-        self._beaten_at = now
-        self._next_beat = now + node.lease / BEATS_IN_A_LEASE
-        self._is_out = False
-        self._hears.lease_renewed(now + node.lease)
+        self._outage.beaten(away)
+        self._renewed(now, node.lease, away)
         if cancelled:
             self._hears.cancels(cancelled)
+        self._beat_among_orphans()
+
+    def _renewed(self, now: float, lease: float, away: frozenset[str]) -> None:
+        """The lease was renewed, but in the queues that are away."""
+        self._missed = {queue: self._missed.get(queue, self._beaten_at) for queue in away}
+        self._beaten_at = now
+        self._next_beat = now + (PART_RETRY_S if away else lease / BEATS_IN_A_LEASE)
+        self._is_out = False
+        still_in = [at for at in self._missed.values() if now - at <= lease]
+        self._hears.lease_renewed(min(still_in, default=now) + lease)
+
+    def _beat_among_orphans(self) -> None:
         try:
             self._membership.beat_among_orphans()
+        except PartlyUnavailable:
+            pass  # what is away there is nobody's work
         except BrokerUnavailable as error:
             self._outage.failed(error)

@@ -14,7 +14,7 @@ from taskrunner.backends.base import ResultBackend
 from taskrunner.brokers.base import Broker
 from taskrunner.clock import Clock
 from taskrunner.config import Config
-from taskrunner.errors import NodeFailed, StartError
+from taskrunner.errors import NodeFailed, PartlyUnavailable, StartError
 from taskrunner.events import Events
 from taskrunner.scheduler.scheduler import SchedulerService
 from taskrunner.service import Mishaps, ServiceThread
@@ -31,6 +31,7 @@ from taskrunner.supervisor.outage import Outage
 from taskrunner.supervisor.plan import Planner
 from taskrunner.supervisor.pool import Pool
 from taskrunner.supervisor.probing import Probes
+from taskrunner.supervisor.reachable import reachable
 from taskrunner.supervisor.readiness import Readiness, SelfProbe
 from taskrunner.supervisor.renewal import Renewal
 from taskrunner.supervisor.settle import SettleService
@@ -70,8 +71,9 @@ class Parts:
         self.mishaps = Mishaps(clock=clock, events=events, gave_up=node.give_up)
         self.outage = Outage(url=config.broker, clock=clock, events=events)
         self._planner = Planner(config.queues or (), strict=config.strict)
+        self._reachable = reachable(around.broker, self._part_is_away)
         self.membership = Membership(
-            broker=around.broker, config=config, planner=self._planner, clock=clock, events=events
+            broker=self._reachable, config=config, planner=self._planner, clock=clock, events=events
         )
         self.settle = SettleService(
             broker=around.broker,
@@ -80,6 +82,7 @@ class Parts:
             events=events,
             limit=config.outcomes_limit,
             room_opened=self._room_opened,
+            clock=clock,
             mishaps=self.mishaps,
         )
         self.dispatcher = Dispatcher(
@@ -96,8 +99,18 @@ class Parts:
     def _room_opened(self) -> None:
         self.fetch.wake()
 
+    def _part_is_away(self, error: PartlyUnavailable) -> None:
+        self.outage.partly(error.queues.intersection(self._planner.queues), error)
+
+    def _came_back(self) -> None:
+        """The broker did, or a part of it."""
+        self._planner.believe()
+        self.settle.retry()
+        self.scheduler.hurry()
+        self.fetch.wake()
+
     def _make_threads(self, node: Node) -> None:
-        broker, clock = self._around.broker, self._around.clock
+        broker, clock = self._reachable, self._around.clock
         self.fetch = FetchService(
             broker=broker,
             membership=self.membership,
@@ -109,7 +122,7 @@ class Parts:
             mishaps=self.mishaps,
         )
         self.lease = LeaseService(
-            broker=broker,
+            broker=self._around.broker,
             membership=self.membership,
             outage=self.outage,
             clock=clock,
@@ -127,14 +140,15 @@ class Parts:
             events=self._around.events,
             mishaps=self.mishaps,
         )
-        self.outage.on_return = self.scheduler.hurry
-        self.upcalls = UpcallService(broker=broker, mishaps=self.mishaps)
+        self.outage.on_return = self._came_back
+        self.outage.on_part = self.lease.hurry
+        self.upcalls = UpcallService(broker=self._around.broker, mishaps=self.mishaps)
         self._make_probes(node)
         self.control = self._make_control(node)
 
     def _make_chores(self) -> Chores:
         return Chores(
-            broker=self._around.broker,
+            broker=self._reachable,
             membership=self.membership,
             planner=self._planner,
             dispatcher=self.dispatcher,
@@ -176,7 +190,7 @@ class Parts:
 
     def _make_control(self, node: Node) -> Control:
         return Control(
-            broker=self._around.broker,
+            broker=self._reachable,
             node=self._id,
             outage=self.outage,
             events=self._around.events,

@@ -69,9 +69,10 @@ class Planner:
         """Some queue is believed to have ready jobs."""
         return bool(self._believed)
 
-    def plan(self, room: Callable[[str], int]) -> list[Take]:
-        """What to ask now; `room` tells how many jobs of a queue alone there is room for."""
-        asked = [queue for queue in self._weights if queue in self._believed]
+    def plan(self, room: Callable[[str], int], without: frozenset[str] = frozenset()) -> list[Take]:
+        """What to ask now, `without` some queues; `room` tells how many jobs of a queue alone there
+        is room for."""
+        asked = [queue for queue in self._weights if queue in self._believed - without]
         if self._strict:
             asked = sorted(asked, key=self._weights.__getitem__, reverse=True)[:1]
         if len(asked) == 1:

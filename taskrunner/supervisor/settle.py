@@ -9,14 +9,18 @@ from typing import Any, NamedTuple
 
 from taskrunner.backends.base import ResultBackend, ResultKey, StoredResult
 from taskrunner.brokers.base import Broker, Outcome, OutcomeKind
-from taskrunner.errors import BrokerUnavailable
+from taskrunner.clock import Clock
+from taskrunner.errors import BrokerUnavailable, PartlyUnavailable
 from taskrunner.events import Events, OutcomeDropped, OutcomeFenced
 from taskrunner.message import ErrorInfo
 from taskrunner.service import Mishaps, ServiceThread
+from taskrunner.states import State
 from taskrunner.supervisor.outage import Outage, Persistent
 
 MOST_AT_ONCE = 2000
 SLICE_S = 0.5
+STALLED_S = 1.0
+"""How often that is tried whose part of the store is away."""
 TRIES = 3
 """Times that an outcome is tried alone before only its job's failure is."""
 DROPS = 3
@@ -49,6 +53,7 @@ class SettleService:
         events: Events,
         limit: int,
         room_opened: Callable[[], None],
+        clock: Clock,
         mishaps: Mishaps,
     ) -> None:
         self._broker = broker
@@ -57,9 +62,13 @@ class SettleService:
         self._outage = outage
         self._limit = limit
         self._room_opened = room_opened
+        self._clock = clock
         self._waiting: deque[tuple[str, Sequence[Any]]] = deque()
         self._busy: list[tuple[str, Sequence[Any]]] = []
         self._letters: deque[Letter] = deque(maxlen=MOST_LETTERS)
+        self._stalled: list[tuple[str, Sequence[Any]]] = []
+        """of queues that are away; see `reachable`"""
+        self._unstall_at = 0.0
         self._condition = threading.Condition()
         self._most = MOST_AT_ONCE
         self._tries = 0
@@ -98,12 +107,13 @@ class SettleService:
 
     @property
     def pending(self) -> int:
-        return len(self._waiting) + len(self._busy)
+        return len(self._waiting) + len(self._busy) + len(self._stalled)
 
     def tokens(self) -> set[tuple[str, int]]:
         """Of the outcomes that wait, to tell them from deliveries nobody holds."""
         with self._condition:
-            return {(node, outcome[2]) for node, outcome in (*self._waiting, *self._busy)}
+            everything = (*self._waiting, *self._busy, *self._stalled)
+            return {(node, outcome[2]) for node, outcome in everything}
 
     def is_full(self) -> bool:
         """So many outcomes wait for the broker that nothing new may start."""
@@ -116,6 +126,7 @@ class SettleService:
         alone. So what is wrong with one outcome, or with its job's record, stops no other.
         """
         with self._condition:
+            self._unstall()
             if not self._waiting and not self._condition.wait_for(
                 lambda: self._waiting or self._letters or self._stopping.is_set(), SLICE_S
             ):
@@ -181,6 +192,8 @@ class SettleService:
     def _send(self, letter: Letter) -> None:
         try:
             self._broker.put_record(letter.kind, letter.id, letter.value, ttl=letter.ttl)
+        except PartlyUnavailable:
+            pass  # whoever asked sees that nothing comes
         except BrokerUnavailable as error:
             self._outage.failed(error)
         else:
@@ -188,32 +201,81 @@ class SettleService:
 
     def _settle(self, node: str, outcomes: list[Outcome]) -> bool:
         if self._backend is not None:
-            outcomes = self._stored(self._backend, node, outcomes)
-            if not outcomes:
+            stored = self._stored(self._backend, node, outcomes)
+            if stored is None:
                 return False
-        states = self._persistent.call(lambda: self._broker.settle(node, outcomes))
-        if states is None:
+            outcomes = stored
+        if not outcomes:
+            return True
+        answer = self._persistent.call(lambda: self._ask(node, outcomes))
+        if answer is None:
             return False
+        states, away = answer
+        self._stall(node, outcomes, away)
         if None in states:
             for outcome, state in zip(outcomes, states, strict=True):
-                if state is None:
+                if state is None and outcome.queue not in away:
                     self._events.emit(OutcomeFenced(job_id=outcome.id))
         return True
 
-    def _stored(self, backend: ResultBackend, node: str, outcomes: list[Outcome]) -> list[Outcome]:
-        """Store the results first, so that no job is ever succeeded without one."""
+    def _ask(
+        self, node: str, outcomes: Sequence[Outcome]
+    ) -> tuple[list[State | None], frozenset[str]]:
+        """The states, and the queues that are away: those of their jobs say nothing."""
+        try:
+            return self._broker.settle(node, outcomes), frozenset()
+        except PartlyUnavailable as error:
+            self._outage.partly(error.queues, error)
+            return error.answer, error.queues
+
+    def _stored(
+        self, backend: ResultBackend, node: str, outcomes: list[Outcome]
+    ) -> list[Outcome] | None:
+        """Store the results first, so that no job is ever succeeded without one. The outcomes whose
+        results are; None where the service was stopped."""
         results = [
             StoredResult(ResultKey(o.queue, o.id, node, o.number), o.result, o.retention)
             for o in outcomes
             if o.kind == OutcomeKind.SUCCEEDED and o.result is not None and o.retention > 0
         ]
-        if results and self._persistent.call(lambda: _true(backend.store(results))) is None:
-            return []
-        return [o._replace(result=None) if o.result is not None else o for o in outcomes]
+        away = self._persistent.call(lambda: _store(backend, results)) if results else frozenset()
+        if away is None:
+            return None
+        self._stall(node, outcomes, away)
+        return [
+            o._replace(result=None) if o.result is not None else o
+            for o in outcomes
+            if o.queue not in away
+        ]
+
+    # -- what must wait for a part of the store
+
+    def _stall(self, node: str, outcomes: Sequence[Outcome], away: frozenset[str]) -> None:
+        if away:
+            with self._condition:
+                self._stalled += [(node, o) for o in outcomes if o.queue in away]
+                self._unstall_at = self._clock.monotonic() + STALLED_S
+
+    def retry(self) -> None:
+        """A part of the store is back. Any thread."""
+        with self._condition:
+            self._unstall_at = self._clock.monotonic()
+            self._condition.notify_all()
+
+    def _unstall(self) -> None:
+        """Put what is stalled among the rest, if it is time."""
+        if self._stalled and self._clock.monotonic() >= self._unstall_at:
+            self._waiting.extend(self._stalled)
+            self._stalled.clear()
 
 
-def _true(_nothing: None) -> bool:
-    return True
+def _store(backend: ResultBackend, results: Sequence[StoredResult]) -> frozenset[str]:
+    """The queues that are away, whose results were not stored."""
+    try:
+        backend.store(results)
+    except PartlyUnavailable as error:
+        return error.queues
+    return frozenset()
 
 
 def _failed(outcome: Outcome, error: Exception) -> Outcome:

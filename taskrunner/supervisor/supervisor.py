@@ -307,6 +307,9 @@ class Supervisor:
     def lease_ran_out(self) -> None:
         self._dispatcher.hold()
 
+    def queues_ran_out(self, queues: frozenset[str]) -> None:
+        self._dispatcher.keep_out(queues)
+
     def lease_renewed(self, until: float) -> None:
         self.on_loop(self._pool.lease_until, until)
         self._dispatcher.resume()

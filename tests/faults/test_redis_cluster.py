@@ -12,10 +12,13 @@ import pytest
 
 from taskrunner.backends.base import ResultKey, StoredResult
 from taskrunner.backends.redis import RedisBackend
-from taskrunner.brokers.base import Bell, BellKind, Delivery, Limits, Take
+from taskrunner.brokers.base import (
+    Delivery,
+    Limits,
+    Take,
+)
 from taskrunner.brokers.redis.broker import RedisBroker
 from taskrunner.brokers.redis.cluster import Cluster
-from taskrunner.brokers.redis.mailbox import RedisMailbox
 from taskrunner.errors import BrokerUnavailable
 from taskrunner.states import State
 from taskrunner.testing._conformance_kit import Store, make_message
@@ -226,26 +229,6 @@ def test_what_is_read_is_found_on_both_sides_of_a_move(
 
 
 # -- servers that fall
-
-
-def test_a_mailbox_finds_another_server_when_its_own_falls() -> None:
-    with RedisCluster(appendonly=True) as cluster:
-        broker = broker_at(cluster.url)
-        mailbox = broker.open_mailbox("n1")
-        assert isinstance(mailbox, RedisMailbox)
-        assert mailbox._connection is not None
-        sock = mailbox._connection._sock
-        assert sock is not None
-        (fallen,) = [node for node in cluster.nodes if node.port == sock.getpeername()[1]]
-        fallen.kill()
-        with pytest.raises(BrokerUnavailable):
-            mailbox.wait(5.0)
-        assert mailbox.wait(0.0) == []
-        (left, *_) = [node for node in cluster.nodes if node.is_running]
-        left.ask("PUBLISH", broker._keys.everybody, "4 new")
-        assert mailbox.wait(5.0) == [Bell(BellKind.QUEUE, "new")]
-        mailbox.close()
-        broker.close()
 
 
 def test_a_replica_takes_over_and_that_is_told_once() -> None:

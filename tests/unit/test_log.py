@@ -93,6 +93,16 @@ def test_every_event_has_a_line(kind: type[Event]) -> None:
             "child 3 (pid 77) exited with status 1; it held 0 jobs",
         ),
         (events.ChildDied(3, 77, None, 99, 0), "ERROR", "killed by signal 99"),
+        (
+            events.QueuesLost(("a",), "refused"),
+            "ERROR",
+            "a part of the broker is away, with the queue a: refused",
+        ),
+        (
+            events.QueuesBack(tuple("abcdefg")),
+            "INFO",
+            "the broker has the queues a, b, c, d, e and 2 more again",
+        ),
         (events.BrokerBack(2.345), "INFO", "the broker is back after 2.3 s"),
         (events.JobsReturned(2, "it died"), "INFO", "2 jobs went back to the queue: it died"),
         (events.ThreadsAtImport(("a", "b")), "WARNING", "left threads running (a, b)"),

@@ -11,7 +11,7 @@ from taskrunner import App, WouldDeadlock, waiting
 from taskrunner.brokers.base import Bell, BellKind, JobKey, Mailbox
 from taskrunner.brokers.memory import MemoryBroker
 from taskrunner.context import CURRENT, JobContext
-from taskrunner.errors import BrokerUnavailable
+from taskrunner.errors import BrokerUnavailable, PartlyUnavailable
 from taskrunner.testing.waiting import eventually
 from taskrunner.waiting import ResultWaiter
 
@@ -156,6 +156,32 @@ def test_a_broker_that_is_away_when_the_wait_begins_is_asked_again(
     store.away = 2
     store.finished.add(KEY)
     assert waiter.wait(KEY, 20) is True
+
+
+def test_a_part_of_the_broker_that_is_away_keeps_nobody_else_waiting(
+    store: Store, waiter: ResultWaiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "LOOK_S", 0.05)
+    of_both = store.watch
+
+    def watch(mailbox: str, keys: Sequence[JobKey]) -> list[bool]:
+        answers = [
+            key.queue != "gone" and done for key, done in zip(keys, of_both("", keys), strict=True)
+        ]
+        if any(key.queue == "gone" for key in keys):
+            raise PartlyUnavailable("no", queues=frozenset({"gone"}), answer=answers)
+        return answers
+
+    monkeypatch.setattr(store, "watch", watch)
+    gone, _ = in_thread(lambda: waiter.wait(JobKey("gone", "id"), 20))
+    eventually(lambda: JobKey("gone", "id") in waiter._waits)
+    thread, found = in_thread(lambda: waiter.wait(KEY, 20))
+    eventually(lambda: KEY in waiter._waits)
+    store.finished.add(KEY)  # and nobody rings
+    thread.join(4)
+    assert found == [True]
+    store.box.ring(Bell(BellKind.FINISHED, "gone", "id"))
+    gone.join()
 
 
 def test_while_nobody_waits_the_thread_sleeps_long(store: Store, waiter: ResultWaiter) -> None:

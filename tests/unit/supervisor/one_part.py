@@ -121,5 +121,8 @@ class OnePart:
     def lease_ran_out(self) -> None:
         self.heard["lease_ran_out"].append(None)
 
+    def queues_ran_out(self, queues: frozenset[str]) -> None:
+        self.heard["queues_ran_out"].append(queues)
+
     def lease_renewed(self, until: float) -> None:
         self.heard["lease_renewed"].append(until)
