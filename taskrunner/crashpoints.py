@@ -33,7 +33,7 @@ BROKER_CALLS = frozenset(
         *("ping", "enqueue", "aenqueue", "open_mailbox", "watch", "cancel", "send", "get", "stats"),
         *("queues", "nodes", "now", "put_record", "records", "remove_record", "fetch", "settle"),
         *("note", "due", "promote", "join", "beat", "commands", "leave", "reap", "held", "sweep"),
-        *("tick", "slots", "close_slots"),
+        *("tick", "slots", "close_slots", "audit", "remarks"),
     }
 )
 """Methods of a broker; all but `close` and `set_skew`."""

@@ -21,6 +21,7 @@ from redis import Redis
 from taskrunner import App, Job, State
 from taskrunner.brokers.base import Broker, Command, Mailbox, NodeInfo
 from taskrunner.crashpoints import BROKER_CALLS, MAILBOX_CALLS, POINTS
+from taskrunner.probes import PROBE, RECORDS
 from taskrunner.testing import fleet as kit
 from taskrunner.testing.crash import CrashAt
 from taskrunner.testing.processes import kill
@@ -38,11 +39,12 @@ def both(*calls: str) -> set[str]:
 
 
 NEVER = both(
-    *("now", "aenqueue", "send", "cancel", "put_record", "records", "remove_record"),
+    *("now", "aenqueue", "send", "cancel", "records", "remove_record", "audit", "remarks"),
     *("tick", "slots", "close_slots"),
 )
 """Calls that no node makes while it works; of those that do more than look, see the clients."""
-WHEN_COMMANDED = both("commands")
+WHEN_COMMANDED = both("commands", "put_record")
+"""The answer to a probe is a record."""
 WHEN_A_CHILD_DIES = {*both("burial"), "forkserver.reaped"}
 AFTER_AN_OUTAGE = both("held")
 WITH_A_BACKEND = both("store")
@@ -220,7 +222,9 @@ def test_a_death_over_a_command_loses_nothing(
     campaign.start("--processes", "1", "--lease", "3", crash=crash)
     (info,) = eventually(campaign.client.broker.nodes, timeout=20)
     campaign.submit()
-    assert campaign.client.broker.send(info.id, Command.new("dump"))
+    assert campaign.client.broker.send(
+        info.id, Command.new(PROBE, to=f"{RECORDS}test", patience=1.0)
+    )
     crash.wait()
     with campaign.another_node():
         campaign.finish()
