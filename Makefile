@@ -26,6 +26,12 @@ demo: $(VENV)/installed ## set everything up and fingerprint the standard librar
 test: $(VENV)/installed-dev redis ## set everything up and run the whole suite (TESTS=... for a part of it)
 	@$(IN_VENV) -m pytest $(TESTS)
 
+MINUTES ?= 10
+
+.PHONY: soak
+soak: $(VENV)/installed-dev redis ## break everything at random for MINUTES=10, and count what was lost (SEED=...)
+	@$(IN_VENV) -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
 # -- what a change must pass
 
 .PHONY: check
