@@ -18,16 +18,17 @@ from taskrunner.config import Config
 from taskrunner.errors import StartError
 from taskrunner.events import ChildReady, ChildStarted, Events
 from taskrunner.frames import FrameError, Kind
-from taskrunner.supervisor import health
 from taskrunner.supervisor.burial import Burial, is_alive
 from taskrunner.supervisor.channel import Channel
 from taskrunner.supervisor.child import NO_LIMIT, Child, Phase
 from taskrunner.supervisor.dispatch import Dispatcher
 from taskrunner.supervisor.generation import Exit, Generation
 from taskrunner.supervisor.lastwords import LastWords
+from taskrunner.supervisor.restarts import Restarts
 from taskrunner.supervisor.shapes import checked
 from taskrunner.supervisor.timelimits import note
 from taskrunner.supervisor.upcalls import UpcallService
+from taskrunner.worker.evidence import Line
 from taskrunner.worker.main import ChildSettings
 from taskrunner.worker.startpage import StartPage
 from taskrunner.worker.upcall import FINISHED
@@ -82,8 +83,7 @@ class Pool:
         self._generation: Generation | None = None
         self._node = ""
         self._stopping = False
-        self._deaths_in_a_row = 0
-        self._start_deaths = 0
+        self._restarts = Restarts()
         self._lease_until = clock.monotonic() + config.lease_s
         self.probes: HearsProbes | None = None
         self.changed = asyncio.Event()
@@ -198,7 +198,7 @@ class Pool:
                 self._ready(child)
 
     def _done(self, child: Child, rows: list[list[Any]]) -> None:
-        self._deaths_in_a_row = self._start_deaths = 0
+        self._restarts.job_was_done()
         child.busy_at = child.heard_at
         if crashpoints.ARMED:
             crashpoints.reach("collect.before")
@@ -331,29 +331,24 @@ class Pool:
         child.channel.drain()
         if child.successor is not None:
             child.successor.predecessor = None
+        said = child.evidence.lines()
         self._burial.bury(child, exit_)
         if self.probes is not None:
             self.probes.gone(child)
         self.changed.set()
         if child.phase is Phase.STOPPING or child.extra or child.successor or self._stopping:
             return
-        self._replace(child)
+        self._replace(child, exit_, said)
 
-    def _replace(self, child: Child) -> None:
-        was_ready = child.phase is not Phase.STARTING
-        self._deaths_in_a_row += 1
-        self._start_deaths += not was_ready
-        decision = health.after_exit(
-            was_ready=was_ready,
-            deaths_in_a_row=self._deaths_in_a_row,
-            start_deaths=self._start_deaths,
-        )
-        if decision.give_up:
-            error = f"{self._start_deaths} children in a row died while they started"
-            self._gave_up(StartError(error))
-        elif decision.delay:
+    def _replace(self, child: Child, exit_: Exit, said: list[Line]) -> None:
+        try:
+            delay = self._restarts.delay_after(child, exit_, said)
+        except StartError as error:
+            self._gave_up(error)
+            return
+        if delay:
             again = functools.partial(self._start, before=child.predecessor)
-            asyncio.get_running_loop().call_later(decision.delay, again)
+            asyncio.get_running_loop().call_later(delay, again)
         else:
             self._start(before=child.predecessor)
 

@@ -10,12 +10,14 @@ import taskrunner
 from taskrunner.supervisor.child import Child
 from taskrunner.supervisor.generation import Exit
 from taskrunner.worker.evidence import Line
+from taskrunner.worker.main import EXIT_CHILD_START
 from taskrunner.worker.shown import cut
 
 _OURS: Final = tuple(
     os.path.join(os.path.dirname(taskrunner.__file__), part, "")
     for part in ("worker", "supervisor")
 )
+LINES_SHOWN: Final = 8
 _PLUMBING: Final = ("/threading.py", "<string>")
 
 
@@ -30,6 +32,16 @@ def how_it_ended(child: Child, exit_: Exit) -> str:
     if exit_.peak_memory_kib:
         text += f"; its memory had peaked at {exit_.peak_memory_kib / 1024:.0f} MiB"
     return text
+
+
+def start_failed(deaths: int, exit_: Exit, said: Sequence[Line]) -> str:
+    """What to say when children die as soon as they start, and where to look."""
+    text = f"{deaths} children in a row died while they started, the last with {exit_}"
+    if exit_.code == EXIT_CHILD_START:
+        text += ": a child_start hook of its middleware raised"
+    if not said:
+        return f"{text}. It said nothing: look at what its child_start hooks do, and at its limits"
+    return "\n  ".join([f"{text}. Its last lines:", *(line.text for line in said[-LINES_SHOWN:])])
 
 
 def without_our_frames(stacks: str) -> str:

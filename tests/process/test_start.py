@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from taskrunner import State
+from taskrunner.cli.exits import Exit
 from taskrunner.testing.waiting import eventually
+from tests.process.apps import hazards
 from tests.process.conftest import Fleet, children_of, descendants, lines
 
 NAME = "tests.process.apps.basic."
@@ -28,9 +34,49 @@ def test_threads_left_by_the_import_are_named_and_children_import_themselves(
 
 def test_children_that_cannot_start_end_the_node_with_one_sentence(fleet: Fleet) -> None:
     node = fleet.start("--processes", "1", target="tests.process.apps.doomed:app")
-    assert node.wait(timeout=30) != 0
-    assert "while they started" in fleet.log()
+    assert node.wait(timeout=30) == Exit.START
+    assert fleet.log().count("(pid ") == 5, "five were tried"
+    sentence = fleet.log().splitlines()[-1]
+    assert "5 children in a row died while they started, the last with exit status 7" in sentence
+    assert "look at what its child_start hooks do" in sentence
     assert "Traceback" not in fleet.log()
+
+
+@pytest.mark.parametrize(
+    ("doom", "says"),
+    [
+        (
+            "raises",
+            ["a child_start hook of its middleware raised", "\n  RuntimeError: no database"],
+        ),
+        ("falls", ["the last with signal SIGSEGV", "Segmentation fault", "in child_start"]),
+    ],
+)
+def test_why_they_cannot_is_said(fleet: Fleet, doom: str, says: list[str]) -> None:
+    node = fleet.start("--processes", "1", target="tests.process.apps.doomed:app", DOOM=doom)
+    assert node.wait(timeout=30) == Exit.START
+    assert "while they started" in fleet.log()
+    for text in says:
+        assert text in fleet.log()
+
+
+def test_a_job_that_kills_its_children_ends_as_crashed_and_the_node_lives(
+    fleet: Fleet,
+) -> None:
+    app = hazards.client(fleet.url, fleet.namespace)
+    falls = app.enqueue_many([hazards.segfault.message("x") for _ in range(2)])
+    node = fleet.start("--processes", "1", target="tests.process.apps.hazards:app")
+    eventually(lambda: all(job.state() is State.FAILED for job in falls), timeout=50)
+    assert {job.info().reason for job in falls} == {"crashed"}
+    assert app.enqueue("peace", args=("then",)).result(timeout=30) == "then"
+    assert node.poll() is None
+    died = re.findall(r"^(\S+) ERROR   child 1 .* was killed by SIGSEGV", fleet.log(), re.MULTILINE)
+    times = [datetime.fromisoformat(moment).timestamp() for moment in died]
+    gaps = [later - sooner for sooner, later in pairwise(times)]
+    # The first replacement starts at once, the next ones after 0.1 s, 0.2 s, 0.4 s, 0.8 s.
+    assert [gap >= wait for gap, wait in zip(gaps, (0, 0.1, 0.2, 0.4, 0.8), strict=True)] == [
+        True
+    ] * 5
 
 
 def test_titles_say_what_runs(fleet: Fleet, tmp_path: Path) -> None:

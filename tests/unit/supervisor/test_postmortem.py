@@ -7,7 +7,7 @@ import os
 import taskrunner
 from taskrunner.supervisor.generation import Exit
 from taskrunner.supervisor.health import Sentence
-from taskrunner.supervisor.postmortem import account, how_it_ended, without_our_frames
+from taskrunner.supervisor.postmortem import account, how_it_ended, start_failed, without_our_frames
 from taskrunner.worker.evidence import Line
 from tests.unit.supervisor.desk import desk
 
@@ -57,6 +57,17 @@ def test_how_a_process_ended() -> None:
         assert ended == "died: exit status 7; its memory had peaked at 512 MiB"
         child.sentence = Sentence("it slept", is_charged=True)
         assert how_it_ended(child, Exit(1, 2, -9)) == "was killed: it slept"
+
+
+def test_children_that_cannot_start_say_where_to_look() -> None:
+    lines = [Line(n, f"line {n}") for n in range(20)]
+    text = start_failed(5, Exit(1, 2, 3), lines)
+    first, *rest = text.splitlines()
+    assert "5 children in a row died while they started, the last with exit status 3" in first
+    assert "child_start hook" in first
+    assert rest == [f"  line {n}" for n in range(12, 20)]
+    assert "look at" in start_failed(5, Exit(1, 2, -11), [])
+    assert "SIGSEGV" in start_failed(5, Exit(1, 2, -11), [])
 
 
 def test_the_last_lines_stand_at_the_end_and_all_keeps_to_its_size() -> None:
