@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -77,6 +79,30 @@ def test_threads_do_not_write_over_each_other(evidence: Evidence) -> None:
         thread.join()
     assert all(len(set(text.split()[0])) == 1 for text in texts(evidence))
     assert len(texts(evidence)) == LINES
+
+
+FORKS = """
+import ctypes, logging, os, sys
+from taskrunner.worker.evidence import Evidence
+from taskrunner.worker.startpage import StartPage
+page = StartPage.create(1)
+evidence = Evidence(page)
+evidence.watch()
+logging.getLogger("mine").warning("before")
+pid = os.fork()
+if pid == 0:
+    logging.getLogger("theirs").warning("inside")
+    ctypes.string_at(1)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -11
+print("after", file=sys.stderr)
+print([line.text for line in evidence.lines()], repr(evidence.stacks()))
+"""
+
+
+def test_a_process_that_a_task_forks_leaves_no_evidence_against_it() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, check=True)
+    assert done.stdout == "['WARNING mine: before', 'after'] ''\n"
+    assert "Segmentation fault" in done.stderr, "it has the place that it had before"
 
 
 def test_the_start_page_is_untouched(page: StartPage, evidence: Evidence) -> None:
