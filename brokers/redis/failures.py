@@ -32,6 +32,8 @@ FAILURES: Final = (RedisError, OSError)
 _AWAY: Final = (ClusterDownError, MasterDownError, ReadOnlyError, TryAgainError)
 _AWAY_CODES: Final = ("BUSY ", "MISCONF ", "NOREPLICAS ")
 """Codes of errors that redis-py has no class for."""
+_IN_SCRIPT: Final = "user executing the script can't"
+"""NOPERM as it reads when it was a script that called the command."""
 
 
 class Unreached(ResponseError):
@@ -59,7 +61,7 @@ def translate(error: Exception, shown: str) -> BrokerError:
         return BrokerFull(f"Redis at {shown} is full (maxmemory): {text}")
     if isinstance(error, AuthenticationError):
         return BrokerUnavailable(f"Redis at {shown} refused the user or password: {text}")
-    if isinstance(error, NoPermissionError):
+    if isinstance(error, NoPermissionError) or _IN_SCRIPT in text:
         return BrokerUnavailable(f"Redis at {shown} does not permit this: {text}")
     if isinstance(error, RedisTimeoutError | TimeoutError):
         return BrokerUnavailable(f"Redis at {shown} does not answer in time: {text}")

@@ -19,6 +19,7 @@ AWAY = [
     exceptions.MasterDownError("MASTERDOWN link with master is down"),
     exceptions.MaxConnectionsError("too many"),
     exceptions.NoPermissionError("NOPERM this user has no permissions"),
+    exceptions.ResponseError("The user executing the script can't run this command script: 0a"),
     exceptions.ReadOnlyError("you can't write against a read only replica"),
     exceptions.ResponseError("BUSY Redis is busy running a script"),
     exceptions.ResponseError("MISCONF Redis is configured to save snapshots"),
