@@ -78,7 +78,10 @@ def test_a_stopped_child_is_named_and_a_busy_one_is_none_the_worse(
 ) -> None:
     out = tmp_path / "out"
     gate.touch()
-    node = fleet.start("--processes", "2", "--prefetch", "0", "--health-port", "0")
+    node = fleet.start(
+        *("--processes", "2", "--prefetch", "0", "--health-port", "0"),
+        TASKRUNNER_SILENCE_STOPPED_S="600",  # else it might be replaced while we look
+    )
     port = port_of(node)
     eventually(lambda: is_ready(port), timeout=20)
     code, found, _ = probed(fleet)
@@ -98,7 +101,7 @@ def test_a_stopped_child_is_named_and_a_busy_one_is_none_the_worse(
 
     victim = node.children[0]
     pause(victim)
-    code, found, said = probed(fleet, "--timeout", "0.5")
+    code, found, said = probed(fleet, "--timeout", "2")
     assert (code, sorted(states(found))) == (9, ["answered", "silent"])
     assert said.startswith(f"node {found['node']}: child: child ")
     assert f"(pid {victim}) is silent" in said
@@ -146,9 +149,9 @@ def test_a_stuck_fetch_thread_is_named(fleet: Fleet, gate: Path) -> None:
     port = port_of(node)
     eventually(lambda: is_ready(port), timeout=20)
     gate.touch()
-    code, _, said = probed(fleet, "--timeout", "1")
+    code, _, said = probed(fleet, "--timeout", "2")
     assert code == 9
-    assert "fetch thread: it did not take the probe within 1.0 s, though it goes on beating" in said
+    assert "fetch thread: it did not take the probe within 2.0 s, though it goes on beating" in said
     assert eventually(says(port, "/readyz", "fetch thread"), timeout=20)
     assert ask(port, "/livez") == (200, {"live": True})
     gate.unlink()
@@ -167,7 +170,7 @@ def test_a_stuck_main_thread_is_named(fleet: Fleet, gate: Path) -> None:
     gate.touch()
     assert "has not turned" in eventually(says(port, "/livez", "main thread"), timeout=20)
     assert eventually(says(port, "/readyz", "main thread"), timeout=20)
-    code, found, said = probed(fleet, "--timeout", "0.8")
+    code, found, said = probed(fleet, "--timeout", "2")
     assert (code, found["fault"]["hop"]) == (9, "main thread")
     assert "it took the probe and did nothing about it" in said
     gate.unlink()
@@ -186,7 +189,7 @@ def test_a_dead_settle_thread_is_named(fleet: Fleet, gate: Path) -> None:
     gate.touch()
     for path in ("/readyz", "/livez"):
         assert "has ended" in eventually(says(port, path, "settle thread"), timeout=20)
-    code, found, said = probed(fleet, "--timeout", "0.8")
+    code, found, said = probed(fleet, "--timeout", "3")
     assert code == 9
     assert "settle thread: its settle thread has ended" in said
     assert states(found) == ["answered"]
