@@ -23,7 +23,7 @@ from redis import Redis
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 
-from taskrunner.testing.redis_server import RedisServer
+from taskrunner.testing.redis_server import RedisServer, Tls
 from taskrunner.testing.waiting import eventually
 
 SLOTS: Final = 16384
@@ -55,7 +55,8 @@ class RedisCluster:
     """`masters` servers that share the slots evenly, each with as many `replicas`.
 
     With `appendonly` they keep every write. With `full_coverage` a cluster with a dead server, as
-    by default, serves nothing at all; without, what the others have. Raises FileNotFoundError
+    by default, serves nothing at all; without, what the others have. `tls` is for clients and among
+    themselves; its certificate must name 127.0.0.1. Raises FileNotFoundError
     where no redis-server is installed.
     """
 
@@ -66,13 +67,16 @@ class RedisCluster:
         replicas: int = 0,
         appendonly: bool = False,
         full_coverage: bool = False,
+        tls: Tls | None = None,
         extra: Sequence[str] = (),
     ) -> None:
         options = ["--cluster-enabled", "yes", "--cluster-node-timeout", str(NODE_TIMEOUT_MS)]
         options += ["--cluster-require-full-coverage", "yes" if full_coverage else "no"]
         options += ["--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"]
+        options += ["--tls-cluster", "yes"] if tls else []
+        self._tls = tls
         self._make: Callable[[], ClusterNode] = partial(
-            ClusterNode, appendonly=appendonly, extra=[*options, *extra]
+            ClusterNode, appendonly=appendonly, tls=tls, extra=[*options, *extra]
         )
         self._counts = masters, replicas
         self._ends = contextlib.ExitStack()
@@ -103,7 +107,10 @@ class RedisCluster:
 
     @property
     def url(self) -> str:
-        return f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        if self._tls is not None:
+            return f"rediss+cluster://{hosts}?ssl_ca_certs={self._tls.ca}"
+        return f"redis+cluster://{hosts}"
 
     def owner(self, queue: str, *, namespace: str = "taskrunner") -> ClusterNode:
         """The server that has a queue now."""

@@ -19,7 +19,7 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 
-from taskrunner.testing.redis_server import RedisServer
+from taskrunner.testing.redis_server import RedisServer, Tls
 from taskrunner.testing.waiting import eventually
 
 NAME: Final = "mymaster"
@@ -32,7 +32,8 @@ class RedisSentinel:
     """A master, one replica of it and `sentinels` processes that watch them.
 
     `password` is that of both servers, `sentinel_password` that of the sentinels. With `appendonly`
-    each server keeps every write. Raises FileNotFoundError where no redis-server is installed.
+    each server keeps every write. With `tls`, whose certificate must name 127.0.0.1, everybody speaks
+    only that. Raises FileNotFoundError where no redis-server is installed.
     """
 
     def __init__(
@@ -42,8 +43,14 @@ class RedisSentinel:
         appendonly: bool = False,
         password: str | None = None,
         sentinel_password: str | None = None,
+        tls: Tls | None = None,
     ) -> None:
-        self._options: dict[str, Any] = {"appendonly": appendonly, "password": password}
+        self._options: dict[str, Any] = {
+            "appendonly": appendonly,
+            "password": password,
+            "tls": tls,
+        }
+        self._tls = tls
         self._password = password
         self._sentinel_password = sentinel_password
         self._count = sentinels
@@ -54,6 +61,7 @@ class RedisSentinel:
         with contextlib.ExitStack() as ends:
             extra = ["--masterauth", self._password] if self._password else []
             extra += ["--repl-diskless-sync-delay", "0"]
+            extra += ["--tls-replication", "yes"] if self._tls else []
             self.master = ends.enter_context(RedisServer(**self._options, extra=extra))
             of = ["--replicaof", "127.0.0.1", str(self.master.port)]
             self.replica = ends.enter_context(RedisServer(**self._options, extra=[*extra, *of]))
@@ -64,6 +72,7 @@ class RedisSentinel:
                     quorum=self._count // 2 + 1,
                     master_password=self._password,
                     password=self._sentinel_password,
+                    tls=self._tls,
                 )
                 ends.enter_context(server)
                 self.sentinels.append(server)
@@ -85,9 +94,11 @@ class RedisSentinel:
         """By way of the sentinels, database 0."""
         login = f":{self._password}@" if self._password else ""
         hosts = ",".join(f"127.0.0.1:{server.port}" for server in self.sentinels)
-        secret = self._sentinel_password
-        query = f"?sentinel_password={secret}" if secret else ""
-        return f"redis+sentinel://{login}{hosts}/{NAME}/0{query}"
+        options = [f"sentinel_password={self._sentinel_password}"] * bool(self._sentinel_password)
+        options += [f"ssl_ca_certs={self._tls.ca}"] if self._tls else []
+        scheme = "rediss+sentinel" if self._tls else "redis+sentinel"
+        query = f"?{'&'.join(options)}" if options else ""
+        return f"{scheme}://{login}{hosts}/{NAME}/0{query}"
 
     def wait_for_master(self, server: RedisServer) -> None:
         """Wait until every sentinel names this server, and it says so itself."""
@@ -108,9 +119,15 @@ class SentinelServer(RedisServer):
     """One sentinel, which watches the master at a port of this machine."""
 
     def __init__(
-        self, master_port: int, *, quorum: int, master_password: str | None, password: str | None
+        self,
+        master_port: int,
+        *,
+        quorum: int,
+        master_password: str | None,
+        password: str | None,
+        tls: Tls | None,
     ) -> None:
-        super().__init__(password=password)
+        super().__init__(password=password, tls=tls)
         self._lines = [
             f"sentinel monitor {NAME} 127.0.0.1 {master_port} {quorum}",
             f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}",
@@ -130,11 +147,20 @@ class SentinelServer(RedisServer):
         return found and int(found[1])
 
     def _spawn(self, port: int) -> subprocess.Popen[bytes]:
-        place = [f"port {port}", "bind 127.0.0.1", f"dir {self.folder}", "logfile redis.log"]
+        place = [*self._ports(port), "bind 127.0.0.1", f"dir {self.folder}", "logfile redis.log"]
         lines = [*place, f"unixsocket {self.socket_path}", *self._lines]
         # It writes into this file what it has learnt.
         (self.folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
         return self._run(["sentinel.conf", "--sentinel"])
+
+    def _ports(self, port: int) -> list[str]:
+        if self.tls is None:
+            return [f"port {port}"]
+        return [
+            *("port 0", f"tls-port {port}", "tls-replication yes", "tls-auth-clients no"),
+            *(f"tls-cert-file {self.tls.cert}", f"tls-key-file {self.tls.key}"),
+            f"tls-ca-cert-file {self.tls.ca}",
+        ]
 
 
 def _is_in_step(replica: Redis) -> bool:

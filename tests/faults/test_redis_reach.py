@@ -9,7 +9,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-import trustme
 
 from taskrunner.backends.redis import RedisBackend
 from taskrunner.brokers.base import Bell, BellKind, JobKey, Limits
@@ -17,6 +16,7 @@ from taskrunner.brokers.redis.broker import RedisBroker
 from taskrunner.errors import BrokerUnavailable
 from taskrunner.testing._conformance_kit import make_message
 from taskrunner.testing.redis_server import RedisServer, Tls
+from tests.faults.certificates import make_tls
 
 SECRET = "hunter2"
 
@@ -43,15 +43,7 @@ def refusal(url: str) -> str:
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
-    folder = tmp_path_factory.mktemp("tls")
-    authority = trustme.CA()
-    certificate = authority.issue_cert("localhost")
-    paths = Tls(cert=folder / "cert.pem", key=folder / "key.pem", ca=folder / "ca.pem")
-    certificate.private_key_pem.write_to_path(str(paths.key))
-    for n, part in enumerate(certificate.cert_chain_pems):
-        part.write_to_path(str(paths.cert), append=n > 0)
-    authority.cert_pem.write_to_path(str(paths.ca))
-    return paths
+    return make_tls(tmp_path_factory.mktemp("tls"), "localhost")
 
 
 @pytest.fixture(scope="module")
