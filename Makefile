@@ -59,6 +59,10 @@ types: $(VENV)/installed-dev ## mypy (strict), pyright, and whether every public
 layers: $(VENV)/installed-dev ## who may import whom: the contracts in pyproject.toml
 	@$(IN_VENV) -c "from importlinter.cli import lint_imports_command as run; run()" --no-logo
 
+.PHONY: mutations
+mutations: $(VENV)/installed-dev redis ## switch off one mechanism after the other and see a test fail (ONLY=... for some)
+	@$(IN_VENV) -m tests.faults.mutate $(ONLY)
+
 .PHONY: clean
 clean: ## remove everything that was made here, the virtual environment too
 	rm -rf $(VENV) build dist *.egg-info htmlcov .coverage

@@ -69,13 +69,18 @@ def test_classic_06_nothing_waits_behind_a_long_job_while_a_neighbour_idles(
     out, gate = tmp_path / "out", tmp_path / "gate"
     gate.touch()
     fleet.start("--processes", "2", target=TARGET)
-    quick = [client.tasks["append"].message(str(out), f"quick {n}") for n in range(60)]
-    long = client.tasks["gated"].message(str(out), "long", str(gate))
-    # Learnt to be quick, the task is given out by the dozen; the long one comes in their midst.
-    client.enqueue_many(quick[:20])
-    eventually(lambda: len(lines(out)) == 20, timeout=20)
-    jobs = client.enqueue_many([*quick[20:40], long, *quick[40:]])
-    eventually(lambda: len(lines(out)) == 61, timeout=20)
+    gated = client.tasks["gated"]
+    quick = [gated.message(str(out), f"quick {n}", str(tmp_path / "open")) for n in range(80)]
+    long = gated.message(str(out), "long", str(gate))
+
+    def ended() -> int:
+        return sum(line.startswith("end quick") for line in lines(out))
+
+    # Learnt to be quick, the task is given out by the dozen; then one of its jobs is slow.
+    client.enqueue_many(quick[:40])
+    eventually(lambda: ended() == 40, timeout=20)
+    jobs = client.enqueue_many([*quick[40:50], long, *quick[50:]])
+    eventually(lambda: ended() == 80, timeout=20)
     assert [job.state() for job in jobs].count(State.SUCCEEDED) == 40
     gate.unlink()
-    assert jobs[20].result(timeout=20) == "long"
+    assert jobs[10].result(timeout=20) == "long"
