@@ -4,6 +4,7 @@ trip of scripts."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from redis.exceptions import ResponseError
@@ -44,11 +45,14 @@ from taskrunner.brokers.redis.network import async_connections, connections
 from taskrunner.brokers.redis.partly import DIRECTORY
 from taskrunner.brokers.redis.scripts import Command as ScriptCall
 from taskrunner.brokers.redis.scripts import Scripts
+from taskrunner.clock import monotonic
 from taskrunner.errors import BrokerFull, BrokerUnavailable
 from taskrunner.message import Message
 
 OLDEST: Final = (6, 2)
 """The oldest version of Redis that has every command."""
+TELL_AGAIN_S: Final = 60.0
+"""How often a process that submits jobs tells the directory which queues it knows."""
 
 
 class RedisClient(BrokerClient):
@@ -66,6 +70,7 @@ class RedisClient(BrokerClient):
         self._connections = connections(address)
         self._async_connections = async_connections(address)
         self._calls = Calls(self._connections, self._scripts)
+        self._told_at = monotonic()
         self._registered: set[str] = set()
         """queues that this process has written into the directory"""
 
@@ -110,7 +115,7 @@ class RedisClient(BrokerClient):
 
     def _enqueue(self, messages: Sequence[Message]) -> Talk[list[Receipt]]:
         where = places(message.queue for message in messages)
-        yield from self._register(where.keys() - self._registered)
+        yield from self._register(self._untold(where.keys()))
         packed = [
             (queue, blob)
             for queue, positions in where.items()
@@ -137,6 +142,15 @@ class RedisClient(BrokerClient):
         if full and not stored:
             self._calls.refuse(full)
         return receipts
+
+    def _untold(self, queues: AbstractSet[str]) -> AbstractSet[str]:
+        """Those that the directory was not told of lately. Again now and then: it may have lost them,
+        and where no node serves a queue yet, nobody else knows of it."""
+        now = monotonic()
+        if now - self._told_at > TELL_AGAIN_S:
+            self._registered.clear()
+            self._told_at = now
+        return queues - self._registered
 
     def _register(self, queues: Iterable[str]) -> Talk[None]:
         """Make queues known in the namespace, before their first job. A clock that was moved is
@@ -271,7 +285,7 @@ class RedisClient(BrokerClient):
 
     def _tick(self, ticks: Sequence[Tick]) -> Talk[list[Ticked]]:
         where = places(tick.message.queue for tick in ticks)
-        yield from self._register(where.keys() - self._registered)
+        yield from self._register(self._untold(where.keys()))
         packed = [
             (queue, blob)
             for queue, positions in where.items()

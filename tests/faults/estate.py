@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from taskrunner.brokers.base import (
     Delivery,
+    Finding,
     JobKey,
     JobRecord,
     Limits,
@@ -180,6 +181,10 @@ class Estate:
             for job_id, record in self.records().items()
             if record is not None and record.state not in FINISHED
         }
+
+    def audit(self, *, repair: bool = False) -> list[Finding]:
+        """What `doctor` would say."""
+        return [finding for part in self.broker.audit(repair=repair) for finding in part]
 
     def close(self) -> None:
         self.broker.close()

@@ -17,6 +17,7 @@ from taskrunner.brokers.base import (
     OutcomeKind,
     Take,
 )
+from taskrunner.brokers.redis import client
 from taskrunner.brokers.redis.broker import RedisBroker
 from taskrunner.brokers.redis.replies import pack_node
 from taskrunner.message import ErrorInfo, Message, unpack
@@ -261,6 +262,22 @@ def test_hole_16_what_is_no_failure_is_never_the_last_one(failures: int) -> None
     with one_child(app) as child:
         outcome = child.one(later.message(), failures=failures, attempts=50)
     assert (outcome.kind, outcome.delay, outcome.blame) == (OutcomeKind.RETRY, 5.0, 0)
+
+
+def test_hole_18_a_queue_that_was_wiped_out_is_seen_again_when_it_is_used_again(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By clients that had announced it before, too: not only when they are started again."""
+    broker = RedisBroker.from_url(redis_url, namespace="ns", limits=LIMITS)
+    store = Store(broker)
+    store.enqueue("a")
+    (keys,) = broker._calls.ask([("KEYS", "*ns*")])
+    broker._calls.ask([("DEL", *keys)])
+    monkeypatch.setattr(client, "TELL_AGAIN_S", -1.0)
+    store.enqueue("b")
+    assert broker.queues() == ["q"]
+    assert store.state("b") is State.PENDING
+    broker.close()
 
 
 def test_hole_19_the_result_of_a_job_that_has_vanished_makes_no_record(broker: Broker) -> None:

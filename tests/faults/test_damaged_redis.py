@@ -15,6 +15,7 @@ from taskrunner.brokers.base import JobKey, OutcomeKind, Take
 from taskrunner.errors import JobFailed, ResultExpired
 from taskrunner.states import FINISHED, State
 from taskrunner.testing.redis_server import RedisServer
+from taskrunner.testing.waiting import eventually
 from tests.faults.estate import DIRECTORY, JOBS, Estate, estate
 
 FIELDS = "scpwktedngfxluyqobzirmva"
@@ -176,6 +177,30 @@ def test_losing_a_key_loses_no_job(place: Estate, key: str) -> None:
     assert {name for name, state in JOBS.items() if state is not State.ACTIVE} <= set(finished)
     if key not in ("stats", "done"):  # an audit counts anew
         place.store.check_counts()
+    assert bool(place.audit()) == (key in ("stats", "holders", "result:long"))
+    eventually(lambda: not place.audit(repair=True))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("active:n1", "body:urgent", "cancel:n1", "done", "expiring", "failed", "holders"),
+        *(
+            "leases",
+            "parked",
+            "parking",
+            "ready:5",
+            "result:long",
+            "retrying",
+            "scheduled",
+            "stats",
+        ),
+    ],
+)
+def test_losing_a_key_is_reported(place: Estate, key: str) -> None:
+    assert place.audit() == []
+    place.ask("DEL", place.key(key))
+    assert place.audit() != []
 
 
 @pytest.mark.parametrize("job", JOBS)
