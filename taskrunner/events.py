@@ -236,6 +236,10 @@ class Events:
 
         return end
 
+    @property
+    def has_subscribers(self) -> bool:
+        return bool(self._subscribers)
+
     def emit(self, event: Event) -> None:
         for subscriber in self._subscribers:
             try:

@@ -10,6 +10,7 @@ so a service either goes on or takes its whole node with it, in good order and w
 
 from __future__ import annotations
 
+import logging
 import threading
 import traceback
 from collections import Counter
@@ -26,6 +27,8 @@ MOST_IN_A_ROW = 10
 """Failed passes after which nobody can expect the next one to go better: about 20 s."""
 QUIET_S = 1.0
 """What goes wrong with each of a thousand things must not fill the log with tracebacks."""
+
+_log = logging.getLogger("taskrunner.supervisor")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -97,6 +100,10 @@ class Mishaps:
             if now - self._said_at.get(service, -QUIET_S) < QUIET_S:
                 return
             self._said_at[service] = now
+        if not self._events.has_subscribers:
+            # A node inside another program: nobody turns its events into lines, and this is one
+            # that must not go unseen.
+            _log.error("the %s thread failed and goes on", service, exc_info=error)
         text = "".join(traceback.format_exception(error))
         event = ServiceFailed(service=service, error=_shown(error), traceback=text)
         self._events.emit(event)

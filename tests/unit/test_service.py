@@ -132,6 +132,23 @@ def test_a_thousand_mishaps_are_counted_and_told_once(node: Node) -> None:
     assert node.told[-1].error == "ValueError: still"
 
 
+def test_without_anybody_who_listens_it_is_logged_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    mishaps = Mishaps(clock=FakeClock(), events=Events(), gave_up=lambda _: None)
+    try:
+        raise ValueError("nobody is subscribed")
+    except ValueError as error:
+        mishaps.failed("fetch", error)
+    assert "the fetch thread failed and goes on" in caplog.text
+    assert 'raise ValueError("nobody is subscribed")' in caplog.text
+
+
+def test_what_is_told_is_not_logged_twice(node: Node, caplog: pytest.LogCaptureFixture) -> None:
+    node.mishaps.failed("fetch", ValueError("told"))
+    assert caplog.text == ""
+
+
 def test_threads_start_and_stop_in_any_order(node: Node) -> None:
     class Bare:
         def __init__(self) -> None:
