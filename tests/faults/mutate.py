@@ -17,8 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
-from tests.faults.mutations import MUTATIONS, Mutation
+from tests.faults.mutation import Mutation
+from tests.faults.mutations_of_nodes import BAD_INPUT, NODES
+from tests.faults.mutations_of_stores import STORE
 
+MUTATIONS = (*STORE, *NODES, *BAD_INPUT)
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 300.0
 _FAILED = re.compile(r"^(?:FAILED|ERROR) \S+?::(?:\w+::)?(\w+)", re.MULTILINE)
