@@ -81,8 +81,10 @@ class AuditCalls(ABC):
     def audit_window(self, queue: str, *, start: str, end: str, limit: int) -> Command[list[Any]]:
         return self._of_queue("audit_window", queue, _same, start, end, limit)
 
-    def audit_correct(self, queue: str, *, corrected: int, counter: str, by: int) -> Command[int]:
-        return self._of_queue("audit_correct", queue, _same, corrected, counter, by)
+    def audit_correct(
+        self, queue: str, *, corrected: int, rows: Sequence[tuple[str, int]]
+    ) -> Command[int]:
+        return self._of_queue("audit_correct", queue, _same, corrected, _pack(rows))
 
     def audit_directory(self, *, mend: bool, queues: Sequence[str]) -> Command[list[Any]]:
         names = self._keys

@@ -8,6 +8,7 @@
 -- Returns  [findings, and rows of [id, priority, entry, last delivery] of pending jobs whose ready
 --          list is too long to look for them]
 -- include: _clock _move _take_back _audit
+local SLACK = 2 -- ms by which a time in an index may differ from that in the record
 local lists, budget, unsure = {}, tonumber(ARGV[5]), {}
 
 -- The entries of a ready list; false: it is too long.
@@ -43,7 +44,15 @@ end
 
 -- `scheduled` and `retrying` are both the name of a state and of its index.
 local function check_timed(id, job)
-  if call('ZSCORE', P .. job.s, id) then return end
+  local at, due = call('ZSCORE', P .. job.s, id), sound(job.t)
+  if at and due and math.abs(at - due) > SLACK then
+    found('misplaced', id, 'in ' .. job.s .. ' at another time than its own', function()
+      call('ZREM', P .. job.s, id)
+      schedule(job.s, { due, id })
+      count(job.s, -1)
+    end)
+  end
+  if at then return end
   found('unindexed', id, job.s .. ', and not in the index of that', function()
     schedule(job.s, { sound(job.t) or ms, id })
     count(job.s, -1)
@@ -90,9 +99,6 @@ local function check_finished(id, job)
     local time = set == 'failed' and (job.z or ms) or now + KEEP
     found('unindexed', id, job.s .. ', and not in ' .. set,
       function() call('ZADD', P .. set, time, id) end, 1, { job.s })
-  end
-  if job.s == 'succeeded' and job.r == '' and call('EXISTS', P .. 'result:' .. id) == 0 then
-    found('result', id, 'its result is gone', function() call('HDEL', P .. 'job:' .. id, 'r') end)
   end
 end
 
@@ -150,9 +156,13 @@ local function check(id)
       finish(id, 'failed', job.v, 0, 'message lost')
     end)
   end
+  if job.r == '' and call('EXISTS', P .. 'result:' .. id) == 0 then
+    found('result', id, 'its result is gone', function() call('HDEL', P .. 'job:' .. id, 'r') end)
+  end
   CHECKS[job.s](id, job)
-  if IDLE[job.s] and job.e and not call('ZSCORE', P .. 'expiring', id) then
-    found('unindexed', id, 'not in expiring', function() call('ZADD', P .. 'expiring', job.e, id) end)
+  local ends = IDLE[job.s] and job.e and (call('ZSCORE', P .. 'expiring', id) or 0)
+  if ends and math.abs(ends - job.e) > SLACK then
+    found('unindexed', id, 'not in expiring at its time', function() call('ZADD', P .. 'expiring', job.e, id) end)
   end
 end
 

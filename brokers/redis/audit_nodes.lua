@@ -5,7 +5,7 @@
 -- ARGV[5]  how many jobs may be taken back
 -- ARGV[6…] nodes that have sets here
 -- Returns  [findings, nodes of which more is to be taken back]
--- include: _clock _move _take_back _audit
+-- include: _clock _lease _move _take_back _audit
 local limit, more, known = tonumber(ARGV[5]), {}, {}
 local holders = call('ZRANGE', P .. 'holders', 0, -1, 'WITHSCORES')
 for i = 1, #holders, 2 do
@@ -14,7 +14,13 @@ for i = 1, #holders, 2 do
   if call('HEXISTS', P .. 'leases', node) == 0 then
     -- Its next beat says how long it really is.
     found('lease', node, 'the length of its lease is gone',
-      function() call('HSET', P .. 'leases', node, floor(math.max(left, 1000))) end)
+      function() call('HSET', P .. 'leases', node, floor(math.min(math.max(left, 1000), UNKNOWN))) end)
+  end
+  local length = length_of(node)
+  -- After a step of the clock the next beat renews them all.
+  if left > length + 1000 and not is_gap(length) then
+    found('lease', node, 'its lease ends later than any beat can have said',
+      function() call('ZADD', P .. 'holders', now + length, node) end)
   end
 end
 for _, node in ipairs(call('HKEYS', P .. 'leases')) do

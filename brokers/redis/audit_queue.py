@@ -242,7 +242,7 @@ class QueueAudit:
         missing = self._confirm([u for u in unsure if u.mark not in second.owned], doubled=False)
         self._confirm(second.doubled, doubled=True)
         if first is not None:
-            self._correct(walks.pending(first, length, second).shifted(missing))
+            self._correct([walks.pending(first, length, second).shifted(missing)])
 
     def _confirm(self, jobs: Sequence[Pending], *, doubled: bool) -> int:
         count = 0
@@ -273,17 +273,19 @@ class QueueAudit:
             self._note(rows)
             yield
         found = yield from walks.finished(self._scripts, self._asking.one, self.name)
-        for bounds in found:
-            self._correct(bounds.shifted(self._off[bounds.counter]))
+        self._correct([bounds.shifted(self._off[bounds.counter]) for bounds in found])
 
-    def _correct(self, found: walks.Bounds) -> None:
-        if not found.off:
+    def _correct(self, found: Sequence[walks.Bounds]) -> None:
+        """Counters that were read in one step."""
+        wrong = [bounds for bounds in found if bounds.off]
+        if not wrong:
             return
-        repaired = self._mend and self._asking.one(
-            self._scripts.audit_correct(
-                self.name, corrected=found.corrected, counter=found.counter, by=found.off
-            )
+        command = self._scripts.audit_correct(
+            self.name,
+            corrected=wrong[0].corrected,
+            rows=[(bounds.counter, bounds.off) for bounds in wrong],
         )
-        self._asking.add(
-            self.name, FindingKind.COUNTER, found.counter, found.words, repaired=bool(repaired)
-        )
+        repaired = bool(self._mend and self._asking.one(command))
+        for bounds in wrong:
+            kind = FindingKind.COUNTER
+            self._asking.add(self.name, kind, bounds.counter, bounds.words, repaired=repaired)

@@ -163,7 +163,7 @@ def test_two_audits_do_not_correct_a_counter_twice(
     with_leftovers(store)
     do("HINCRBY", "stats", "p5", 9)
     late = broker.audit(repair=True)
-    command = broker._scripts.audit_correct("q", corrected=0, counter="p5", by=-9)
+    command = broker._scripts.audit_correct("q", corrected=0, rows=[("p5", -9)])
 
     def quicker(*_: Any, **__: Any) -> Any:
         assert broker._calls.run([command]) == [1]

@@ -156,7 +156,7 @@ def audit_everything(broker: RedisBroker) -> None:
         asked: list[ScriptCall[Any]] = [
             scripts.audit_walk(queue, priority=5, before=0, limit=10),
             scripts.audit_pending(queue, mend=True, rows=rows, doubled=False),
-            scripts.audit_correct(queue, corrected=0, counter="p5", by=0),
+            scripts.audit_correct(queue, corrected=0, rows=[("p5", 0)]),
         ]
         broker._calls.run(asked)
 
