@@ -48,7 +48,8 @@ class AuditTests(BrokerKit):
 
     @pytest.mark.parametrize("repair", [False, True])
     def test_a_sound_store_is_left_alone(self, store: Store, repair: bool) -> None:
-        for n, state in enumerate(set(State) - {State.ACTIVE}):
+        store.join()
+        for n, state in enumerate(sorted(set(State) - {State.ACTIVE})):
             bring_to(store, state, f"job-{n}")
             if state is State.PENDING:
                 store.fetch_one()
