@@ -30,6 +30,8 @@ class Exit(IntEnum):
     REFUSED = 7, "an unfinished job has that id; `cancel`: the job was finished"
     NODE_FAILED = 8, "`run`: a part of the supervisor failed again and again; see its log"
     UNHEALTHY = 9, "`health`: a probe did not come back from a node, or a part of it is broken"
+    DAMAGED = 10, "`doctor`: something is wrong and not mended, or the store's settings are a risk"
+    REPAIRED = 11, "`doctor --repair`: something was wrong, and all of it is mended"
     INTERNAL = 70, "a mistake in taskrunner itself: please report the traceback"
     TIMEOUT = 124, "`enqueue --wait`: not finished within `--wait-timeout`"
     INTERRUPTED = 130, "Ctrl-C"

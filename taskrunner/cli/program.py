@@ -29,6 +29,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "queues": "taskrunner.cli.queues",
     "health": "taskrunner.cli.health",
     "check": "taskrunner.cli.check",
+    "doctor": "taskrunner.cli.doctor",
 }
 
 
