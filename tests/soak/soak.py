@@ -58,6 +58,12 @@ class Plan:
     patience_s: float = 120.0
     """for the jobs to run out when all is healed"""
 
+    def options(self, number: int) -> list[str]:
+        """Of that node: they are not all alike."""
+        kinds = [[], ["--concurrency", "4"], ["--prefetch", "20"]]
+        lease, processes = f"{self.lease:g}", str(self.processes)
+        return ["--lease", lease, "--processes", processes, *kinds[number % len(kinds)]]
+
 
 class Soak:
     """One soak, in a folder that is kept only where something was found."""
@@ -81,8 +87,10 @@ class Soak:
                 "TASKRUNNER_MAX_CRASHES": "1000000",
             },
         )
-        options = ["--processes", str(plan.processes), "--lease", f"{plan.lease:g}"]
-        self._slots = [Slot(n, self._server, self._fleet, options) for n in range(plan.nodes)]
+        self._slots = [
+            Slot(number, self._server, self._fleet, plan.options(number))
+            for number in range(plan.nodes)
+        ]
         self._chaos = Chaos(rng, self._server, self._slots, lease=plan.lease, folder=folder)
         self._app = self._client()
         self._submitter = Submitter(random.Random(plan.seed + 1), self._app, rate=plan.rate)
@@ -126,6 +134,8 @@ class Soak:
         verdict.faults.update(fault.kind for fault in faults)
         verdict.counts["unsure"] = len(self._submitter.unsure)
         verdict.counts.update({"audit": 0, "left over": 0})
+        for line in self._chaos.findings:
+            verdict.find("bad ends", line)
         for line in self._audit("beside its nodes"):
             verdict.find("audit", line)
         for line in (*self._swollen(), *self._ended_badly()):

@@ -14,6 +14,8 @@ from tests.soak.journal import FOREVER, Fault, Journal, Run
 
 LAG_S = 1.5
 """How long after its end a run may still be unsettled while nothing is wrong, on a busy machine."""
+DYING_S = 1.0
+"""How long what is below a killed process may go on until it has noticed."""
 FINAL = {State.SUCCEEDED, State.FAILED, State.CANCELLED}
 
 
@@ -108,7 +110,9 @@ def explanation(run: Run, following: Run, faults: Sequence[Fault]) -> Fault | No
             continue
         if not (is_over or fault.overlaps):
             continue
-        if run.began <= fault.ended and (run.ended or FOREVER) >= _unsettled_since(fault, faults):
+        if run.began <= fault.ended + DYING_S and (run.ended or FOREVER) >= _unsettled_since(
+            fault, faults
+        ):
             return fault
     return None
 
