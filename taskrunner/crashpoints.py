@@ -59,6 +59,8 @@ POINTS = frozenset(
         "supervisor.started",
         "supervisor.stopping",
         "supervisor.childless",
+        "rollover.imported",
+        "rollover.replaced",
         "forkserver.starting",
         "forkserver.imported",
         "forkserver.forking",

@@ -102,6 +102,29 @@ class MemoryLimitTooLow(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Reloading(Event):
+    """The application is imported anew, to replace the processes that run it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded(Event):
+    """So many processes run new code, and no other takes jobs. `new`: tasks that only this code
+    declares; `gone`: those that it declares no longer."""
+
+    processes: int
+    new: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadFailed(Event):
+    """The new code cannot run, so the old one goes on. `traceback`: the application's own."""
+
+    error: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RunFailed(Event):
     """A run of a job ended badly. `retry_in`: seconds to the next, None where there is none."""
 

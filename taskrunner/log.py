@@ -217,6 +217,18 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
+def _reloaded(event: events.Reloaded) -> str:
+    text = f"new code is in place, in {_count(event.processes, 'process')}"
+    for what, names in (("new tasks", event.new), ("gone", event.gone)):
+        text += f"; {what}: {', '.join(names)}" if names else ""
+    return text
+
+
+def _reload_failed(event: events.ReloadFailed) -> str:
+    text = f"no new code, that of before goes on: {event.error}"
+    return f"{text}\n{event.traceback.rstrip()}" if event.traceback else text
+
+
 def _run_failed(event: events.RunFailed) -> str:
     then = "not retried" if event.retry_in is None else f"again in {event.retry_in:.3g} s"
     return f"run failed: {event.error}; {then}"
@@ -269,6 +281,9 @@ _LINES: Final[Mapping[type[Event], tuple[_Level, Callable[[Any], str]]]] = {
             f" max_memory_bytes is {e.limit / 2**20:.0f} MiB: no child can keep to that"
         ),
     ),
+    events.Reloading: (logging.INFO, lambda _: "importing the application anew"),
+    events.Reloaded: (logging.INFO, _reloaded),
+    events.ReloadFailed: (logging.ERROR, _reload_failed),
     events.RunFailed: (
         lambda e: logging.ERROR if e.retry_in is None else logging.WARNING,
         _run_failed,

@@ -13,9 +13,9 @@ from taskrunner.brokers.base import Delivery
 from taskrunner.frames import MAX_FRAME, Kind, Why
 from taskrunner.retry import Policy
 from taskrunner.supervisor.channel import Channel
-from taskrunner.supervisor.generation import Generation
+from taskrunner.supervisor.generation import Exit, Generation
 from taskrunner.supervisor.health import Sentence
-from taskrunner.worker.evidence import Evidence
+from taskrunner.worker.evidence import Evidence, Line
 from taskrunner.worker.startpage import SlotView, StartPage
 
 MOST_IN_FRAME = MAX_FRAME - 1024 * 1024
@@ -83,6 +83,10 @@ class Child:
     """how many it may be given before another takes its place"""
     extra: bool = False
     """started because all others wait for results"""
+    trial: bool = False
+    """started to see whether new code can start at all"""
+    end: tuple[Exit, list[Line]] | None = None
+    """how it died while it was on trial, and its last lines"""
     channel: Channel = field(init=False)
     pid: int = 0
     phase: Phase = Phase.STARTING
@@ -160,6 +164,10 @@ class Child:
     @property
     def may_receive(self) -> bool:
         return self.is_able and not (self.taking or self.is_closed) and self.places > 0
+
+    def knows(self, held: Held) -> bool:
+        """Its code declares the task."""
+        return held.task in self.generation.manifest.tasks
 
     def give_alone(self, held: Held, now: float) -> None:
         """Send a suspect: until that is done, nothing else may come."""

@@ -34,6 +34,7 @@ class Does(Protocol):
     """What a node does when it is asked. Main thread."""
 
     def stop(self) -> None: ...
+    def reload(self) -> None: ...
     def dump(self) -> None: ...
 
 
@@ -60,6 +61,7 @@ class Control:
         self._probes = probes
         self._commands: dict[str, Callable[[Details], None]] = {
             "stop": lambda _: does.stop(),
+            "reload": lambda _: does.reload(),
             "dump": lambda _: does.dump(),
             PROBE: probes.begin,
         }
@@ -74,6 +76,8 @@ class Control:
             match await signals.next():
                 case signal.SIGINT | signal.SIGTERM:
                     self._does.stop()
+                case signal.SIGHUP:
+                    self._does.reload()
                 case signal.SIGUSR1:
                     self._does.dump()
                 case other:

@@ -31,8 +31,8 @@ from taskrunner.supervisor import verdict
 from taskrunner.supervisor.child import Child, Held, Phase
 from taskrunner.supervisor.durations import Durations
 from taskrunner.supervisor.intake import Intake
+from taskrunner.supervisor.lines import Lines
 from taskrunner.supervisor.portions import Portions
-from taskrunner.supervisor.suspects import Suspects
 
 PATIENCE_S = 1.0
 """How long unstarted work may wait here for a child before the store gets it back."""
@@ -63,25 +63,28 @@ class Dispatcher:
         self._used_up = used_up
         self._lock = threading.RLock()
         self._intake = Intake(config=config, events=events, settle=self.settle)
-        self._backlog: deque[Held] = deque()
-        self._suspects = Suspects()
+        self._lines = Lines()
         self._children: list[Child] = []
         self._by_task = Durations()
         self._portions = Portions(config, self._by_task.expect)
         self._by_queue = Durations()
+        self._are_several = self._is_mixed = False
+        """generations of the user's code: that are known; that could be given something"""
         self._holding = False
-        self._out: frozenset[str] = frozenset()
-        """queues in which nothing may start; what is here of them lies on the shelf"""
-        self._shelf: deque[Held] = deque()
         self._giving_back = False
         self._disowned: set[str] = set()
 
     # -- what there is
 
-    def knows(self, tasks: Mapping[str, Policy]) -> None:
-        """The tasks that the newest generation declares."""
+    def knows(self, *manifests: Mapping[str, Policy]) -> None:
+        """What the generations declare that have children which get jobs, the newest first: its
+        word counts where several know a task. What nobody knows any more is parked."""
         with self._lock:
-            self._intake.tasks = tasks
+            self._intake.tasks = {n: p for tasks in reversed(manifests) for n, p in tasks.items()}
+            self._are_several = len(manifests) > 1
+            self._see_mixture()
+            self._lines.keep(self._intake.is_known)
+            self._spread()
 
     def can_run(self, park_key: str) -> bool:
         """Whether what other nodes parked under this key can run here."""
@@ -91,6 +94,7 @@ class Dispatcher:
         """A child is ready."""
         with self._lock:
             self._children.append(child)
+            self._see_mixture()
             self._spread()
         self._room_opened()
 
@@ -99,11 +103,13 @@ class Dispatcher:
         finished that, or is `abandon`ed."""
         with self._lock:  # else the fetch thread might be about to give it something
             child.phase = phase
+            self._see_mixture()
 
     def close(self, child: Child) -> None:
         """A child gets nothing any more, and what it has not begun goes elsewhere."""
         with self._lock:
             child.leaving = True
+            self._see_mixture()
             self._take(child)
 
     def dismiss_idle(self, child: Child, phase: Phase) -> bool:
@@ -113,18 +119,22 @@ class Dispatcher:
                 self.dismiss(child, phase)
             return not child.held
 
+    def _see_mixture(self) -> None:
+        """While code is being replaced, a job must get to a child that knows its task."""
+        open_ = (c for c in self._children if c.phase is Phase.READY and not c.leaving)
+        self._is_mixed = self._are_several or len({id(c.generation) for c in open_}) > 1
+
     @property
     def count(self) -> int:
         """Deliveries in this node's hands."""
         with self._lock:
-            waiting = len(self._backlog) + len(self._suspects) + len(self._shelf)
-            return waiting + sum(len(child.held) for child in self._children)
+            return len(self._lines) + sum(len(child.held) for child in self._children)
 
     def numbers(self) -> set[tuple[str, int]]:
         """The tokens of all of them."""
         with self._lock:
             inside = (held for child in self._children for held in child.held.values())
-            helds = [*self._backlog, *self._suspects, *self._shelf, *inside]
+            helds = chain(self._lines, inside)
             return {(held.delivery.node, held.delivery.number) for held in helds}
 
     def probe(self, number: int) -> list[Child]:
@@ -140,10 +150,10 @@ class Dispatcher:
     def room(self, queue: str) -> int:
         """How many more jobs of this queue there is use for now."""
         with self._lock:
-            if self._holding or self._giving_back or queue in self._out:
+            if self._holding or self._giving_back or queue in self._lines.out:
                 return 0
-            tasks = (held.task for held in islice(chain(self._suspects, self._backlog), 100))
-            waiting = len(self._backlog) + len(self._suspects)
+            waiting = self._lines.wanting
+            tasks = (held.task for held in islice(self._lines, min(100, waiting)))
             free = self._portions.free(self._children, waiting=waiting, tasks=tasks)
         return self._portions.jobs(
             free,
@@ -164,41 +174,46 @@ class Dispatcher:
                     self._intake.refuse(delivery, error)
                     continue
                 if held is not None:
-                    self._line(held).append(held)
+                    self._lines.add(held)
             if self._giving_back:
                 self._return_backlog()
             else:
                 self._spread()
 
-    def _line(self, held: Held) -> deque[Held]:
-        """Where it waits for a child."""
-        if held.delivery.queue in self._out:
-            return self._shelf
-        return self._suspects.waiting if held.delivery.suspect else self._backlog
-
     def _spread(self) -> None:
         """Give the backlog to children, evenly, as far as they have use for it."""
         if self._holding:
             return
-        now = self._clock.monotonic()
-        if self._suspects.want_seats:
-            self._suspects.seat(self._children, now, others_wait=bool(self._backlog))
-        if not self._backlog:
+        now, lines = self._clock.monotonic(), self._lines
+        if lines.suspects.want_seats:
+            fits = Child.knows if self._is_mixed else _always
+            others_wait = bool(lines.backlog)
+            lines.suspects.seat(self._children, now, others_wait=others_wait, fits=fits)
+        if not lines.backlog:
             return
         ready = sorted((c for c in self._children if c.may_receive), key=lambda c: c.load)
         if crashpoints.ARMED:
             crashpoints.reach("dispatch.before")
         for position, child in enumerate(ready):
-            share = -(-len(self._backlog) // (len(ready) - position))
-            batch = self._portions.batch(child, self._backlog, share)
+            share = -(-len(lines.backlog) // (len(ready) - position))
+            batch = self._batch(child, share)
             if batch:
                 child.give(batch, now)
-            if not self._backlog:
+            if not lines.backlog:
                 break
         if crashpoints.ARMED:
             crashpoints.reach("dispatch.after")
         if self._config.max_jobs is not None and any(c.jobs_left <= 0 for c in self._children):
             self._used_up()
+
+    def _batch(self, child: Child, most: int) -> list[Held]:
+        backlog = self._lines.backlog
+        if not self._is_mixed:
+            return self._portions.batch(child, backlog, most)
+        batch = self._portions.batch(child, deque(filter(child.knows, backlog)), most)
+        given = set(batch)
+        self._lines.keep(lambda held: held not in given)
+        return batch
 
     # -- out
 
@@ -235,9 +250,9 @@ class Dispatcher:
             back = [h for h in map(child.release, numbers) if h is not None and self._is_ours(h)]
             child.given -= before - len(child.held)
             now = self._clock.monotonic()
-            for held in reversed(back):
+            for held in back:
                 held.delivery, held.since = held.aged(now), now
-                self._line(held).appendleft(held)
+            self._lines.put_back(filter(self._intake.is_known, back))
             if self._giving_back:
                 self._return_backlog()
             else:
@@ -248,8 +263,9 @@ class Dispatcher:
         with self._lock:
             if child in self._children:
                 self._children.remove(child)
-            for held in reversed([h for h in child.held.values() if self._is_ours(h)]):
-                self._line(held).appendleft(held)
+                self._see_mixture()
+            back = filter(self._is_ours, child.held.values())
+            self._lines.put_back(filter(self._intake.is_known, back))
             child.held.clear()
             if self._giving_back:
                 self._return_backlog()
@@ -278,7 +294,7 @@ class Dispatcher:
             for child in self._children:
                 if not child.taking and self._is_stuck(child, now, idle):
                     self._take(child)
-            if not self._holding and (self._backlog or self._suspects.want_seats):
+            if not self._holding and (self._lines.backlog or self._lines.suspects.want_seats):
                 self._spread()
                 self._return_backlog(older_than=now - PATIENCE_S)
 
@@ -310,12 +326,7 @@ class Dispatcher:
         """Start nothing of these queues, and of no others: the lease may have run out in them. What
         runs goes on."""
         with self._lock:
-            self._out = queues
-            waiting = [*self._shelf, *self._suspects.waiting, *self._backlog]
-            for line in (self._shelf, self._suspects.waiting, self._backlog):
-                line.clear()
-            for held in waiting:
-                self._line(held).append(held)
+            self._lines.keep_out(queues)
             for child in self._children:
                 if any(held.delivery.queue in queues for held in child.held.values()):
                     self._take(child)
@@ -326,10 +337,7 @@ class Dispatcher:
         """The store took back what this node id held: what has not started is not ours any more."""
         with self._lock:
             self._disowned.add(node)
-            for line in (self._backlog, self._suspects.waiting, self._shelf):
-                kept = [held for held in line if self._is_ours(held)]
-                line.clear()
-                line.extend(kept)
+            self._lines.keep(self._is_ours)
             for child in self._children:
                 self._take(child)
 
@@ -351,13 +359,8 @@ class Dispatcher:
 
     def _return_backlog(self, older_than: float | None = None) -> None:
         back: dict[str, list[Sequence[Any]]] = {}
-        lines = [self._backlog, self._suspects.waiting]
-        if older_than is None:
-            lines.append(self._shelf)
-        for line in lines:
-            while line and (older_than is None or line[-1].since < older_than):
-                held = line.pop()
-                back.setdefault(held.delivery.node, []).append(verdict.released(held))
+        for held in self._lines.pop(older_than):
+            back.setdefault(held.delivery.node, []).append(verdict.released(held))
         if back and crashpoints.ARMED:
             crashpoints.reach("release.before")
         for node, outcomes in back.items():
@@ -365,6 +368,10 @@ class Dispatcher:
             self._settle(node, outcomes)
         if back and crashpoints.ARMED:
             crashpoints.reach("release.after")
+
+
+def _always(_child: Child, _held: Held) -> bool:
+    return True
 
 
 def _run_failed(held: Held, row: Sequence[Any]) -> RunFailed:

@@ -80,7 +80,7 @@ class Hears(Protocol):
     def child_forked(self, number: int, pid: int) -> None: ...
     def child_exited(self, exit_: Exit) -> None: ...
     def fork_failed(self, number: int, why: str) -> None: ...
-    def fork_server_died(self) -> None: ...
+    def fork_server_died(self, generation: Generation) -> None: ...
 
 
 class Generation(Protocol):
@@ -91,6 +91,16 @@ class Generation(Protocol):
     @property
     def server_pid(self) -> int:
         """Of the process that forks; 0: there is none."""
+        ...
+
+    @property
+    def is_alive(self) -> bool:
+        """It can make children: it has started, and has neither died nor been stopped."""
+        ...
+
+    @property
+    def can_reload(self) -> bool:
+        """A later one would import the code anew."""
         ...
 
     def kill_server(self) -> None:
@@ -117,6 +127,8 @@ class Generation(Protocol):
 class ForkedGeneration:
     """A fork server in a process of its own. With `logs` it and its children write log lines."""
 
+    can_reload = True
+
     def __init__(self, target: Target, config: Config, *, hears: Hears, logs: bool = False) -> None:
         self._target = target
         self._logs = logs
@@ -133,6 +145,10 @@ class ForkedGeneration:
     @property
     def server_pid(self) -> int:
         return self._process.pid if self._process is not None else 0
+
+    @property
+    def is_alive(self) -> bool:
+        return self._line is not None
 
     def kill_server(self) -> None:
         if self._process is not None:
@@ -279,7 +295,7 @@ class ForkedGeneration:
             error = f"the process that imports {self._target.name} {how}"
             self._started.set_exception(StartError(error))
         elif not self._stopping:
-            self._hears.fork_server_died()
+            self._hears.fork_server_died(self)
 
 
 def _manifest(found: Mapping[str, Any]) -> Manifest:
@@ -294,6 +310,8 @@ class ThreadGeneration:
     """Children that are threads of this process. They cannot be killed, only interrupted."""
 
     server_pid = 0
+    is_alive = True
+    can_reload = False
 
     def __init__(self, app: App, *, hears: Hears) -> None:
         self._app = app

@@ -12,7 +12,7 @@ from taskrunner.brokers.base import Delivery, Outcome, OutcomeKind
 from taskrunner.config import Config
 from taskrunner.errors import MessageError, OptionError
 from taskrunner.events import Events, MessageUnreadable, UnknownTaskParked
-from taskrunner.message import ErrorInfo, Header, unpack
+from taskrunner.message import ErrorInfo, unpack
 from taskrunner.retry import Policy
 from taskrunner.supervisor import verdict
 from taskrunner.supervisor.child import MOST_IN_FRAME, Held
@@ -54,7 +54,7 @@ class Intake:
             return None
         policy = self.tasks.get(header.task)
         if policy is None:
-            self._park(delivery, header)
+            self._park(delivery, header.task)
             return None
         self._weigh(delivery)
         try:
@@ -68,6 +68,13 @@ class Intake:
         """Fail a delivery that cannot even be looked at."""
         self._unreadable(delivery, MessageError(f"{type(error).__name__}: {error}"))
 
+    def is_known(self, held: Held) -> bool:
+        """Whether somebody here can still run what was examined before; if not, it is parked."""
+        if held.task in self.tasks:
+            return True
+        self._park(held.delivery, held.task)
+        return False
+
     def _weigh(self, delivery: Delivery) -> None:
         size = len(delivery.wire)
         mean = self._sizes.get(delivery.queue, float(size))
@@ -79,14 +86,14 @@ class Intake:
         info = ErrorInfo("unreadable", str(error))
         self._settle(held, verdict.failed(held, "unreadable", info, started=False))
 
-    def _park(self, delivery: Delivery, header: Header) -> None:
-        self._events.emit(UnknownTaskParked(task=header.task, job_id=delivery.id))
-        held = Held(delivery, header.task, self._fallback, 0.0, None)
+    def _park(self, delivery: Delivery, task: str) -> None:
+        self._events.emit(UnknownTaskParked(task=task, job_id=delivery.id))
+        held = Held(delivery, task, self._fallback, 0.0, None)
         outcome = verdict.outcome(
             held,
             OutcomeKind.PARKED,
             started=False,
-            park_key=f"{PARKED_FOR_TASK}{header.task}",
+            park_key=f"{PARKED_FOR_TASK}{task}",
             delay=self._config.unknown_task_ttl_s,
             reason="unknown task",
         )

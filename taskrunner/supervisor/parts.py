@@ -24,6 +24,7 @@ from taskrunner.supervisor.chores import Chores
 from taskrunner.supervisor.control import Control, Does
 from taskrunner.supervisor.dispatch import Dispatcher
 from taskrunner.supervisor.fetch import FetchService, HearsBells
+from taskrunner.supervisor.generation import Generation
 from taskrunner.supervisor.healthport import HealthPort
 from taskrunner.supervisor.lease import HearsLease, LeaseService
 from taskrunner.supervisor.membership import Membership
@@ -34,6 +35,7 @@ from taskrunner.supervisor.probing import Probes
 from taskrunner.supervisor.reachable import reachable
 from taskrunner.supervisor.readiness import Readiness, SelfProbe
 from taskrunner.supervisor.renewal import Renewal
+from taskrunner.supervisor.rollover import Rollover
 from taskrunner.supervisor.settle import SettleService
 from taskrunner.supervisor.timelimits import TimeLimits
 from taskrunner.supervisor.upcalls import UpcallService
@@ -65,7 +67,14 @@ class Surroundings:
 class Parts:
     """All of them. Made on the loop's thread."""
 
-    def __init__(self, around: Surroundings, *, node: Node, embedded: bool) -> None:
+    def __init__(
+        self,
+        around: Surroundings,
+        *,
+        node: Node,
+        make_generation: Callable[[], Generation],
+        embedded: bool,
+    ) -> None:
         self._around = around
         config, clock, events = around.config, around.clock, around.events
         self.mishaps = Mishaps(clock=clock, events=events, gave_up=node.give_up)
@@ -95,6 +104,7 @@ class Parts:
         )
         self._make_threads(node)
         self._make_pool(node, embedded=embedded)
+        self._make_rollover(node, make_generation)
 
     def _room_opened(self) -> None:
         self.fetch.wake()
@@ -211,7 +221,7 @@ class Parts:
             gave_up=node.give_up,
             embedded=embedded,
         )
-        self.pool.probes = self.probes
+        self.pool.hearing.probes = self.probes
         self.limits = TimeLimits(
             grace_s=config.grace_s,
             clock=clock,
@@ -225,4 +235,15 @@ class Parts:
             events=self._around.events,
             dispatcher=self.dispatcher,
             pool=self.pool,
+        )
+
+    def _make_rollover(self, node: Node, make: Callable[[], Generation]) -> None:
+        self.rollover = Rollover(
+            make=make,
+            pool=self.pool,
+            dispatcher=self.dispatcher,
+            events=self._around.events,
+            start_timeout_s=self._around.config.start_timeout_s,
+            learnt=self.scheduler.hurry,
+            gave_up=node.give_up,
         )

@@ -4,54 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing import Pipe
-from typing import Any, Protocol
 
-from taskrunner import crashpoints
 from taskrunner.brokers.base import Note
 from taskrunner.clock import Clock
 from taskrunner.config import Config
 from taskrunner.errors import StartError
 from taskrunner.events import ChildReady, ChildStarted, Events
-from taskrunner.frames import FrameError, Kind
+from taskrunner.frames import Kind
 from taskrunner.supervisor.burial import Burial, is_alive
 from taskrunner.supervisor.channel import Channel
 from taskrunner.supervisor.child import NO_LIMIT, Child, Phase
 from taskrunner.supervisor.dispatch import Dispatcher
+from taskrunner.supervisor.extras import MOST_EXTRA, Extras
 from taskrunner.supervisor.generation import Exit, Generation
+from taskrunner.supervisor.hearing import Hearing
 from taskrunner.supervisor.lastwords import LastWords
 from taskrunner.supervisor.restarts import Restarts
-from taskrunner.supervisor.shapes import checked
-from taskrunner.supervisor.timelimits import note
 from taskrunner.supervisor.upcalls import UpcallService
-from taskrunner.worker.evidence import Line
 from taskrunner.worker.main import ChildSettings
 from taskrunner.worker.startpage import StartPage
-from taskrunner.worker.upcall import FINISHED
 
-MOST_QUESTIONS = 100
-"""Of one child that are out at once."""
-MOST_UNREAD = 1024 * 1024
-"""Bytes that may wait for a child to read them when it asks something."""
-MOST_WAITS = 1_000_000
-"""Jobs whose end the tasks of one child wait for at once."""
-MOST_EXTRA = 8
-"""Children started beyond `processes` while all wait for results."""
-EXTRA_IDLE_S = 2.0
 EXIT_S = 5.0
 """How long a child that was told to stop may take to exit once it has closed its pipe."""
-
-
-class HearsProbes(Protocol):
-    """Who is told how children answer probes."""
-
-    def heard(self, child: Child, number: int, *, by_main: bool) -> None: ...
-    def worked(self, child: Child) -> None: ...
-    def gone(self, child: Child) -> None: ...
 
 
 class Pool:
@@ -73,19 +51,24 @@ class Pool:
         self._clock = clock
         self._events = events
         self._dispatcher = dispatcher
-        self._upcalls = upcalls
-        self._note = note
         self._gave_up = gave_up
         self._embedded = embedded
         self._burial = Burial(dispatcher=dispatcher, events=events, config=config, clock=clock)
         self._last_words = LastWords(is_there=self._is_there)
+        self.hearing = Hearing(
+            clock=clock, dispatcher=dispatcher, upcalls=upcalls, note=note, told=self
+        )
+        self._extras = Extras(self, clock=clock, dispatcher=dispatcher)
         self._children: dict[int, Child] = {}
-        self._generation: Generation | None = None
-        self._node = ""
+        self.current: Generation | None = None
+        """where children come from"""
+        self.target = config.processes
+        """how many there are to be, extra ones not counted"""
+        self._resting = 0
+        """children that died and are replaced in a while"""
         self._stopping = False
         self._restarts = Restarts()
         self._lease_until = clock.monotonic() + config.lease_s
-        self.probes: HearsProbes | None = None
         self.changed = asyncio.Event()
         """set whenever a child has become ready, reported or died"""
 
@@ -93,57 +76,79 @@ class Pool:
     def children(self) -> list[Child]:
         return list(self._children.values())
 
+    @property
+    def crew(self) -> list[Child]:
+        """Those that count: not the extra ones, nor those that are on their way out; of one that is
+        being replaced and the one that takes its place, the latter."""
+        return [
+            child
+            for child in self._children.values()
+            if child.phase in (Phase.STARTING, Phase.READY)
+            and not (child.extra or child.leaving or child.successor)
+        ]
+
+    def of(self, generation: Generation) -> list[Child]:
+        """All of this generation that have not been buried."""
+        return [child for child in self._children.values() if child.generation is generation]
+
     # -- starting
 
-    def fill(self, generation: Generation, node: str) -> None:
-        """Start what is missing, from this generation, for this node."""
-        self._generation = generation
-        self._node = node
-        missing = self._config.processes - sum(not c.extra for c in self._children.values())
-        for _ in range(missing):
-            self._start()
+    def fill(self) -> None:
+        """Start what is missing."""
+        for _ in range(self.target - len(self.crew) - self._resting):
+            self.start()
 
-    def _start(self, *, extra: bool = False, before: Child | None = None) -> None:
-        """Start a child; `before`: the one whose place it takes."""
-        if self._stopping or self._generation is None:
-            return
-        number = next(n for n in range(1, len(self._children) + 2) if n not in self._children)
-        page = StartPage.create(self._config.concurrency)
-        page.lease_until(self._lease_until)
-        child = Child(number, self._generation, page, self._config.concurrency, extra=extra)
-        child.max_jobs = self._config.max_jobs or NO_LIMIT
+    def start(
+        self,
+        generation: Generation | None = None,
+        *,
+        extra: bool = False,
+        before: Child | None = None,
+        trial: bool = False,
+    ) -> Child | None:
+        """Start a child, of the current generation unless another is named; `before`: the one whose
+        place it takes; `trial`: whoever asks looks after it until it is ready. None where there is
+        nobody to fork it."""
+        generation = generation or self.current
+        if self._stopping or generation is None or not generation.is_alive:
+            return None
+        child = self._make(generation)
+        child.extra, child.trial = extra, trial
         if before is not None and self._is_there(before):
             before.successor, child.predecessor = child, before
-        child.busy_at = child.heard_at = self._clock.monotonic()
         ours, theirs = Pipe()
         child.channel = Channel(
             ours,
             asyncio.get_running_loop(),
-            received=lambda frames: self._received(child, frames),
+            received=lambda frames: self.hearing.received(child, frames),
             closed=lambda why: self._closed(child, why),
         )
-        self._children[number] = child
-        settings = ChildSettings(
-            number=number,
-            concurrency=self._config.concurrency,
-            node=self._node,
-            embedded=self._embedded,
-        )
         child.channel.open()
+        settings = ChildSettings(child.number, self._config.concurrency, self._embedded)
         try:
-            self._generation.fork(settings, theirs.fileno(), page.fd)
+            generation.fork(settings, theirs.fileno(), child.page.fd)
         finally:
             theirs.close()  # kept open, it would hide the child's end
-            page.close_fd()
+            child.page.close_fd()
+        return child
+
+    def _make(self, generation: Generation) -> Child:
+        number = next(n for n in range(1, len(self._children) + 2) if n not in self._children)
+        page = StartPage.create(self._config.concurrency)
+        page.lease_until(self._lease_until)
+        child = Child(number, generation, page, self._config.concurrency)
+        child.max_jobs = self._config.max_jobs or NO_LIMIT
+        child.busy_at = child.heard_at = self._clock.monotonic()
+        self._children[number] = child
+        return child
 
     def succeed(self, child: Child) -> bool:
         """Start a child that takes the place of this one, unless too many are on their way out;
         whether it was done."""
         leaving = sum(c.successor is not None for c in self._children.values())
-        if self._stopping or leaving >= self._config.processes + MOST_EXTRA:
+        if self._stopping or leaving >= self.target + MOST_EXTRA:
             return False
-        self._start(extra=child.extra, before=child)
-        return True
+        return self.start(extra=child.extra, before=child) is not None
 
     def child_forked(self, number: int, pid: int) -> None:
         child = self._children.get(number)
@@ -151,149 +156,54 @@ class Pool:
             child.pid = pid
             self._events.emit(ChildStarted(number=number, pid=pid))
 
-    # -- hearing
+    # -- told by what they say (`Told`)
 
-    def _received(self, child: Child, frames: list[list[Any]]) -> None:
-        child.heard_at = self._clock.monotonic()
-        child.unheard.extend(frames)
-        self._hear_on(child)
-
-    def _hear_on(self, child: Child) -> None:
-        """Hear what has arrived. A child that asks faster than it can be answered, or does not
-        read its answers, has to wait with its next question and all that it says after that: both
-        would pile up in this process's memory."""
-        try:
-            while child.unheard and not self._asks_too_much(child, child.unheard[0]):
-                self._hear(child, checked(child.unheard.popleft()))
-        except FrameError as error:
-            child.unheard.clear()
-            child.channel.refuse(str(error))
-        if child.unheard:
-            child.channel.pause()
-        else:
-            child.channel.resume()
-
-    @staticmethod
-    def _asks_too_much(child: Child, frame: list[Any]) -> bool:
-        if frame[0] != Kind.CALL or not child.channel.is_open:
-            return False
-        return child.questions[False] >= MOST_QUESTIONS or child.channel.unsent > MOST_UNREAD
-
-    def _hear(self, child: Child, frame: list[Any]) -> None:
-        match frame:
-            case [Kind.DONE, rows]:
-                self._done(child, rows)
-            case [Kind.TAKEN, _, numbers]:
-                self._dispatcher.taken(child, numbers)
-                self.changed.set()
-            case [Kind.CALL, call, _, method, value]:
-                self._asked(child, call, method, value)
-            case [Kind.PROGRESS, number, value]:
-                self._progress(child, number, value)
-            case [Kind.BLOCKED, number, is_blocked]:
-                self._blocked(child, number, is_blocked)
-            case [Kind.PROBED, number, by_main] if self.probes is not None:
-                self.probes.heard(child, number, by_main=by_main)
-            case [Kind.READY]:
-                self._ready(child)
-
-    def _done(self, child: Child, rows: list[list[Any]]) -> None:
-        self._restarts.job_was_done()
-        child.busy_at = child.heard_at
-        if crashpoints.ARMED:
-            crashpoints.reach("collect.before")
-        self._dispatcher.finished(child, rows)
-        if self.probes is not None:
-            self.probes.worked(child)
-        if crashpoints.ARMED:
-            crashpoints.reach("collect.after")
-        self.changed.set()
-
-    def _ready(self, child: Child) -> None:
+    def ready(self, child: Child) -> None:
         if child.phase is Phase.STARTING:
-            child.phase = Phase.READY
+            child.phase, child.trial = Phase.READY, False
             self._events.emit(ChildReady(number=child.number, pid=child.pid))
             if child.predecessor is not None:
                 self._dispatcher.close(child.predecessor)
             self._dispatcher.add(child)
             self.changed.set()
 
-    def _asked(self, child: Child, call: int, method: str, value: Any) -> None:
-        """A task's question."""
-        if not child.channel.is_open:
-            return
-        loop = asyncio.get_running_loop()
-        waits = method == FINISHED
-        child.questions[waits] += 1
-        if child.questions[True] > MOST_WAITS:
-            raise FrameError(f"more than {MOST_WAITS} jobs that its tasks wait for at once")
+    def worked(self) -> None:
+        self._restarts.job_was_done()
 
-        def reply(ok: bool, answer: Any) -> None:
-            child.channel.send(Kind.ANSWER, call, ok, answer)
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                loop.call_soon_threadsafe(self._answered, child, waits)
+    def reported(self) -> None:
+        self.changed.set()
 
-        self._upcalls.asked(method, value, reply)
+    def blocked(self, child: Child, number: int, is_blocked: bool) -> None:
+        self._extras.blocked(child, number, is_blocked)
 
-    def _answered(self, child: Child, waits: bool) -> None:
-        child.questions[waits] -= 1
-        if child.unheard:
-            self._hear_on(child)
-
-    def _progress(self, child: Child, number: int, value: bytes) -> None:
-        held = child.held.get(number)
-        if held is not None:
-            held.noted = True
-            now = self._clock.monotonic()
-            started = next((at for h, at in child.running() if h is held), now)
-            self._note(held.delivery.node, note(child, held, now - started, value))
-
-    # -- jobs that wait for jobs
-
-    def _blocked(self, child: Child, number: int, is_blocked: bool) -> None:
-        if not is_blocked:
-            self._dispatcher.unblocked(child, number)
-            return
-        if number in child.held:
-            child.blocked.add(number)
-        self._dispatcher.rebalance()
-        if self._all_wait() and not self._start_extra():
-            child.channel.send(Kind.DEADLOCK, number)
-
-    def _all_wait(self) -> bool:
-        """Every child that could still run something waits for a result."""
-        live = [c for c in self._children.values() if c.phase in (Phase.STARTING, Phase.READY)]
-        return bool(live) and all(child.is_blocked for child in live)
-
-    def _start_extra(self) -> bool:
-        """One more, while there are not too many."""
-        live = (Phase.STARTING, Phase.READY)
-        if sum(c.extra and c.phase in live for c in self._children.values()) >= MOST_EXTRA:
-            return False
-        self._start(extra=True)
-        return True
+    # -- leaving
 
     def relieve(self) -> None:
-        """One look at the extra children: let them go when they have been idle for a while, start
-        one where all wait (it may have been on its way out when the last of them began to). And one
-        at those that were not heard, because they did not read their answers."""
+        """One look at the extra children, and at those that were not heard, because they did not
+        read their answers."""
         for child in self.children:
             if child.unheard:
-                self._hear_on(child)
-        if self._all_wait():
-            self._start_extra()
-        now = self._clock.monotonic()
-        free = any(not c.is_blocked and not c.extra for c in self._children.values())
-        for child in self.children:
-            idle = child.extra and child.phase is Phase.READY and now - child.busy_at > EXTRA_IDLE_S
-            if idle and free and self._dispatcher.dismiss_idle(child, Phase.STOPPING):
-                child.channel.send(Kind.STOP)
+                self.hearing.hear_on(child)
+        self._extras.look()
+
+    def resize(self, target: int) -> None:
+        """Have so many. Those that are too many finish what runs; the idle ones go first."""
+        self.target = target
+        self.fill()
+        surplus = len(self.crew) - target
+        if surplus > 0:
+            for child in sorted(self.crew, key=attachment)[:surplus]:
+                self.retire(child)
 
     def retire(self, child: Child) -> None:
-        """Let it finish what runs, and end; one that still starts ends when it has."""
-        if child.phase in (Phase.READY, Phase.STARTING):
-            self._dispatcher.dismiss(child, Phase.STOPPING)
+        """Let it finish what runs, and end; what it has not begun goes elsewhere. One that still
+        starts ends when it has."""
+        if child.phase not in (Phase.STARTING, Phase.READY):
+            return
+        if self._dispatcher.dismiss_idle(child, Phase.STOPPING):
             child.channel.send(Kind.STOP)
+        else:
+            self._dispatcher.close(child)
 
     # -- dying
 
@@ -320,41 +230,61 @@ class Pool:
         return self._children.get(child.number) is child
 
     def fork_failed(self, number: int, why: str) -> None:
+        is_trial = number in self._children and self._children[number].trial
         self.child_exited(Exit(number, 0, 1))
-        self._gave_up(StartError(f"cannot start a process: {why}"))
+        if not is_trial:
+            self._gave_up(StartError(f"cannot start a process: {why}"))
 
     def child_exited(self, exit_: Exit) -> None:
         """A child is dead, for certain: give back what it held, start another."""
         child = self._children.pop(exit_.number, None)
         if child is None:
             return
-        child.channel.drain()
-        if child.successor is not None:
-            child.successor.predecessor = None
+        before, was_trial = child.predecessor, child.trial
         said = child.evidence.lines()
-        self._burial.bury(child, exit_)
-        if self.probes is not None:
-            self.probes.gone(child)
+        self._bury(child, exit_)
+        if self.hearing.probes is not None:
+            self.hearing.probes.gone(child)
         self.changed.set()
         if child.phase is Phase.STOPPING or child.extra or child.successor or self._stopping:
             return
-        self._replace(child, exit_, said)
-
-    def _replace(self, child: Child, exit_: Exit, said: list[Line]) -> None:
+        if was_trial:
+            child.end = exit_, said
+            return
         try:
             delay = self._restarts.delay_after(child, exit_, said)
         except StartError as error:
             self._gave_up(error)
             return
-        if delay:
-            again = functools.partial(self._start, before=child.predecessor)
-            asyncio.get_running_loop().call_later(delay, again)
-        else:
-            self._start(before=child.predecessor)
+        self._replace(before, delay)
 
-    async def bury_all(self) -> None:
-        """The fork server is dead: kill its children, wait until they are gone, then give back."""
-        children = self.children
+    def _bury(self, child: Child, exit_: Exit, *, by_us: bool = False) -> None:
+        child.channel.drain()
+        if child.successor is not None:
+            child.successor.predecessor = None
+        if child.predecessor is not None:
+            child.predecessor.successor = None
+        child.trial = False
+        self._burial.bury(child, exit_, by_us=by_us)
+
+    def _replace(self, before: Child | None, delay: float) -> None:
+        if delay:
+            self._resting += 1
+            asyncio.get_running_loop().call_later(delay, self._rested, before)
+        else:
+            self._start_missing(before)
+
+    def _rested(self, before: Child | None) -> None:
+        self._resting -= 1
+        self._start_missing(before)
+
+    def _start_missing(self, before: Child | None) -> None:
+        """One, if there is still one missing."""
+        if before is not None or len(self.crew) + self._resting < self.target:
+            self.start(before=before)
+
+    async def bury_all(self, children: Sequence[Child]) -> None:
+        """Their fork server is dead: kill them, wait until they are gone, then give back."""
         for child in children:
             self._dispatcher.dismiss(child, Phase.KILLED)
             with contextlib.suppress(ProcessLookupError):
@@ -364,10 +294,7 @@ class Pool:
             while child.pid and is_alive(child.pid):
                 await asyncio.sleep(0.005)
             self._children.pop(child.number, None)
-            child.channel.drain()
-            self._burial.bury(
-                child, Exit(child.number, child.pid, -int(signal.SIGKILL)), by_us=True
-            )
+            self._bury(child, Exit(child.number, child.pid, -int(signal.SIGKILL)), by_us=True)
         self.changed.set()
 
     def describe(self) -> list[str]:
@@ -376,7 +303,7 @@ class Pool:
         for child in self.children:
             running = ", ".join(f"{h.task} {h.delivery.id}" for h, _ in child.running()) or "idle"
             lines.append(
-                f"child {child.number} pid {child.pid} {child.phase.value}: "
+                f"child {child.number} pid {child.pid} {_state(child)}: "
                 f"holds {len(child.held)}, runs {running}"
             )
         return lines
@@ -392,3 +319,12 @@ class Pool:
         self._lease_until = at
         for child in self.children:
             child.page.lease_until(at)
+
+
+def attachment(child: Child) -> tuple[bool, int, int]:
+    """Whom one would rather keep: who is ready, who holds much, who has been here for long."""
+    return child.phase is Phase.READY, len(child.held), -child.number
+
+
+def _state(child: Child) -> str:
+    return "finishing" if child.leaving else child.phase.value

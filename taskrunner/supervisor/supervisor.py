@@ -13,7 +13,7 @@ never waits for the broker or for a child. What it asks of the broker goes throu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 from taskrunner import crashpoints
@@ -30,7 +30,6 @@ from taskrunner.events import (
     NodeStarted,
     NodeStopped,
     NodeStopping,
-    ThreadsAtImport,
 )
 from taskrunner.supervisor.child import Phase
 from taskrunner.supervisor.generation import (
@@ -69,16 +68,16 @@ class Supervisor:
     ) -> None:
         self._broker = broker
         self._config = config
-        self._make_generation = make_generation
         self._events = events
         self._stop_asked = asyncio.Event()
         self._hurried = asyncio.Event()
         self._failure: StartError | NodeFailed | None = None
-        self._generation: Generation | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         parts = Parts(
-            Surroundings(broker, backend, config, clock, events), node=self, embedded=embedded
+            Surroundings(broker, backend, config, clock, events),
+            node=self,
+            make_generation=lambda: make_generation(self),
+            embedded=embedded,
         )
         self._mishaps, self._outage, self._membership = (
             parts.mishaps,
@@ -92,6 +91,7 @@ class Supervisor:
         self._readiness, self._self_probe = parts.readiness, parts.self_probe
         self._health_port = parts.health_port
         self.control = parts.control
+        self._rollover = parts.rollover
 
     # -- the story
 
@@ -131,16 +131,12 @@ class Supervisor:
         if crashpoints.ARMED:
             crashpoints.reach("supervisor.starting")
         await asyncio.to_thread(self._broker.ping)
-        self._generation = self._make_generation(self)
-        await self._generation.start()
-        if threads := self._generation.manifest.threads:
-            self._events.emit(ThreadsAtImport(names=threads))
-        self._dispatcher.knows(self._generation.manifest.tasks)
+        await self._rollover.begin()
         await asyncio.to_thread(self._membership.join)
         self._settle.start()
         self._lease.start()
         self._scheduler.start()
-        self._pool.fill(self._generation, self._membership.id)
+        self._pool.fill()
         self._fetch.start()
         if crashpoints.ARMED:
             crashpoints.reach("supervisor.filled")
@@ -148,10 +144,9 @@ class Supervisor:
         await until(self._is_ready, self._pool.changed)
 
     def _is_ready(self) -> bool:
-        children = self._pool.children
-        return len(children) >= self._config.processes and all(
-            child.phase is Phase.READY for child in children
-        )
+        crew = self._pool.crew
+        is_full = len(crew) >= self._pool.target
+        return is_full and all(child.phase is Phase.READY for child in crew)
 
     async def _stop(self) -> None:
         """Take no more, give back what is unstarted, wait, kill, and only then release."""
@@ -159,6 +154,7 @@ class Supervisor:
             crashpoints.reach("supervisor.stopping")
         self._stop_asked.set()
         self._readiness.stage = Stage.STOPPING
+        await self._rollover.halt()
         self._events.emit(NodeStopping(self._dispatcher.count, self._config.shutdown_timeout_s))
         await asyncio.to_thread(self._fetch.stop)
         self._pool.stop()
@@ -173,8 +169,8 @@ class Supervisor:
         for service in (self._scheduler, self._settle, self._lease, self._upcalls):
             await asyncio.to_thread(service.stop)
         await asyncio.to_thread(self._self_probe.stop)
-        if self._generation is not None:
-            await self._generation.stop()
+        await self._rollover.stop()
+        if self._rollover.current is not None:
             await asyncio.to_thread(self._leave)
         if unsettled:
             why = "the broker is away and was not told what became of them"
@@ -230,6 +226,9 @@ class Supervisor:
     def stop(self) -> None:
         self._ask_stop(False)
 
+    def reload(self) -> None:
+        self._rollover.reload()
+
     def dump(self) -> None:
         held, unsettled = self._dispatcher.count, self._settle.pending
         lines = [f"node {self._membership.id} holds {held} jobs, {unsettled} to settle"]
@@ -242,24 +241,13 @@ class Supervisor:
 
     def child_exited(self, exit_: Exit) -> None:
         self._pool.child_exited(exit_)
+        self._rollover.tidy()
 
     def fork_failed(self, number: int, why: str) -> None:
         self._pool.fork_failed(number, why)
 
-    def fork_server_died(self) -> None:
-        self._spawn(self._replace_generation())
-
-    async def _replace_generation(self) -> None:
-        await self._pool.bury_all()
-        if self._stop_asked.is_set():
-            return
-        generation = self._make_generation(self)
-        await generation.start()
-        old, self._generation = self._generation, generation
-        if old is not None:
-            await old.stop()
-        self._dispatcher.knows(generation.manifest.tasks)
-        self._pool.fill(generation, self._membership.id)
+    def fork_server_died(self, generation: Generation) -> None:
+        self._rollover.server_died(generation)
 
     def give_up(self, error: StartError | NodeFailed) -> None:
         """End, in good order, with this error. Any thread."""
@@ -345,13 +333,3 @@ class Supervisor:
 
     def on_loop(self, do: Callable[..., None], *values: Any) -> None:
         self._loop.call_soon_threadsafe(do, *values)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._spawned)
-
-    def _spawned(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.give_up(StartError(f"cannot start children again: {error}"))

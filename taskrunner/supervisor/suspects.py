@@ -8,7 +8,7 @@ to it, if there are two.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from taskrunner.supervisor.child import Child, Held
 
@@ -31,16 +31,26 @@ class Suspects:
         """There is something for `seat` to do."""
         return bool(self.waiting) or self._reserved is not None
 
-    def seat(self, children: Sequence[Child], now: float, *, others_wait: bool) -> None:
-        """Give them to empty children, and see to it that there will be one."""
+    def seat(
+        self,
+        children: Sequence[Child],
+        now: float,
+        *,
+        others_wait: bool,
+        fits: Callable[[Child, Held], bool],
+    ) -> None:
+        """Give them to empty children, and see to it that there will be one. `fits`: whether a
+        child can run one of them."""
         if self._reserved is not None:
             self._reserved.reserved, self._reserved = False, None
         able = [child for child in children if child.is_able]
         seats = max(1, len(able) - others_wait) - sum(bool(child.alone) for child in able)
         while self.waiting and seats > 0:
-            child = next((c for c in able if c.may_receive and not c.held), None)
+            first = self.waiting[0]
+            fitting = [child for child in able if fits(child, first)]
+            child = next((c for c in fitting if c.may_receive and not c.held), None)
             if child is None:
-                self._reserve(able)
+                self._reserve(fitting)
                 return
             child.give_alone(self.waiting.popleft(), now)
             seats -= 1

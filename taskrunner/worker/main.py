@@ -52,7 +52,6 @@ class ChildSettings:
 
     number: int
     concurrency: int
-    node: str
     embedded: bool = False
     """a thread of the supervisor's process: no signals, no title, no exit"""
 

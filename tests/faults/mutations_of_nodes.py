@@ -16,6 +16,8 @@ from tests.faults.mutation import (
     one,
 )
 
+RELOAD: Final = "tests/process/test_reload.py::"
+
 NODES: Final = (
     one(
         "the start page tells what of a dead child had started",
@@ -141,9 +143,9 @@ NODES: Final = (
     ),
     one(
         "a suspect runs alone",
-        "taskrunner/supervisor/dispatch.py",
-        "return self._suspects.waiting if held.delivery.suspect else self._backlog",
-        "return self._backlog",
+        "taskrunner/supervisor/lines.py",
+        "return self.suspects.waiting if held.delivery.suspect else self.backlog",
+        "return self.backlog",
         "tests/process/test_suspects.py::test_of_four_in_one_child_the_one_that_kills_is_convicted",
         PROMISES + "test_a_container_that_is_killed_whole_twice_makes_suspects_of_what_it_held",
     ),
@@ -162,6 +164,21 @@ NODES: Final = (
         "    def found_parked(self, queue: str, keys: Iterable[str]) -> None:\n        return\n\n"
         "    def _found_parked(self, queue: str, keys: Iterable[str]) -> None:\n",
         NODE + "test_a_job_of_an_unknown_task_waits_for_a_node_that_knows_it",
+    ),
+    one(
+        "a child of older code ends only when one of the new is ready",
+        "taskrunner/supervisor/rollover.py",
+        "            child = await self._one_more(newer)\n",
+        "            self._pool.retire(self._others(newer)[0])\n"
+        "            child = await self._one_more(newer)\n",
+        RELOAD + "test_code_that_cannot_be_imported_or_started_changes_nothing",
+    ),
+    one(
+        "a job goes to a child whose code declares its task",
+        "taskrunner/supervisor/dispatch.py",
+        "        if not self._is_mixed:\n            return self._portions",
+        "        if True:\n            return self._portions",
+        "tests/unit/supervisor/test_mixture.py",
     ),
     one(
         "a mailbox that hears nothing asks whether anybody is there",
@@ -183,7 +200,7 @@ BAD_INPUT: Final = (
     ),
     one(
         "a child that asks without end has to wait",
-        "taskrunner/supervisor/pool.py",
+        "taskrunner/supervisor/hearing.py",
         "        if frame[0] != Kind.CALL or not child.channel.is_open:\n            return False\n",
         "        return False\n",
         HOSTILE + "test_a_child_that_asks_without_end_is_not_heard_until_it_is_answered",

@@ -86,7 +86,8 @@ class OnePool:
             gave_up=self.gave_up.append,
             embedded=False,
         )
-        self.pool.fill(self, "node")
+        self.pool.current = self
+        self.pool.fill()
         self._number = 0
 
     def _settle(self, node: str, outcomes: Sequence[Any]) -> None:
@@ -102,6 +103,7 @@ class OnePool:
         self.pool.child_forked(settings.number, DEAD_PID)
 
     server_pid = 0
+    is_alive = can_reload = True
 
     def kill_server(self) -> None: ...
 

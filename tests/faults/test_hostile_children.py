@@ -21,10 +21,9 @@ from taskrunner.config import Config
 from taskrunner.errors import StartError
 from taskrunner.frames import MAX_FRAME, Kind
 from taskrunner.message import ErrorInfo, Header, Message
-from taskrunner.supervisor import channel
-from taskrunner.supervisor import pool as pool_module
+from taskrunner.supervisor import channel, hearing
 from taskrunner.supervisor.forkserver import Line
-from taskrunner.supervisor.generation import Exit, ForkedGeneration, Target
+from taskrunner.supervisor.generation import Exit, ForkedGeneration, Generation, Target
 from taskrunner.worker.upcall import FINISHED
 from tests.faults.one_pool import Actor, OnePool
 from tests.faults.test_fuzz_frames import good_row, plain
@@ -167,7 +166,7 @@ def test_a_child_that_seems_to_write_one_frame_for_ever_is_replaced(
 def test_a_child_that_asks_without_end_is_not_heard_until_it_is_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pool_module, "MOST_QUESTIONS", 10)
+    monkeypatch.setattr(hearing, "MOST_QUESTIONS", 10)
 
     async def story(pool: OnePool) -> None:
         child = await pool.ready()
@@ -209,7 +208,7 @@ def test_a_child_that_does_not_read_its_answers_is_not_heard() -> None:
 
 
 def test_a_million_waits_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "MOST_WAITS", 3)
+    monkeypatch.setattr(hearing, "MOST_WAITS", 3)
 
     async def story(pool: OnePool) -> None:
         child = await pool.ready()
@@ -294,7 +293,7 @@ class Ears:
     def fork_failed(self, number: int, why: str) -> None:
         self.heard.append((number, why))
 
-    def fork_server_died(self) -> None:
+    def fork_server_died(self, generation: Generation) -> None:
         self.heard.append("died")
 
 

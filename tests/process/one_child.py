@@ -25,7 +25,7 @@ CODE = """
 import sys
 from tests.process.apps.child import app
 from taskrunner.worker.main import ChildSettings, run_child
-run_child(app, int(sys.argv[1]), int(sys.argv[2]), ChildSettings(3, int(sys.argv[3]), "node"))
+run_child(app, int(sys.argv[1]), int(sys.argv[2]), ChildSettings(3, int(sys.argv[3])))
 """
 
 

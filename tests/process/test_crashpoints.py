@@ -58,8 +58,11 @@ WHILE_STOPPING_BELOW = {
 """Where it is not the supervisor that dies."""
 AT_ONCE = {*both("release"), "supervisor.stopping", "child.before_taken", "child.after_taken"}
 """Before the job that runs has ended."""
+WHILE_RELOADING = {"rollover.imported", "rollover.replaced"}
+"""See test_reload."""
 WHILE_RUNNING = POINTS - (
     NEVER
+    | WHILE_RELOADING
     | WHEN_COMMANDED
     | WHEN_A_CHILD_DIES
     | AFTER_AN_OUTAGE

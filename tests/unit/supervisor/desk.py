@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 from taskrunner.brokers.base import Delivery, Outcome, OutcomeKind
@@ -17,11 +18,9 @@ from taskrunner.retry import Policy
 from taskrunner.supervisor.channel import Channel
 from taskrunner.supervisor.child import NO_LIMIT, Child, Phase
 from taskrunner.supervisor.dispatch import Dispatcher
-from taskrunner.supervisor.generation import Generation
+from taskrunner.supervisor.generation import Generation, Manifest
 from taskrunner.testing.clock import FakeClock
 from taskrunner.worker.startpage import StartPage
-
-WIRE = Message("id", "q", Header("t"), b"").wire
 
 
 class Pipe:
@@ -51,13 +50,17 @@ class Desk:
         )
         self.dispatcher.knows({"t": Policy()})
         self.children: list[Child] = []
+        self._generations: dict[tuple[str, ...], SimpleNamespace] = {}
         self._numbers = 0
 
-    def child(self, before: Child | None = None) -> Child:
-        """One more that is ready; `before`: the one whose place it takes."""
+    def child(self, before: Child | None = None, knows: Iterable[str] = ("t",)) -> Child:
+        """One more that is ready; `before`: the one whose place it takes; `knows`: the tasks of its
+        code."""
         page = StartPage.create(self.config.concurrency)
         number = len(self.children) + 1
-        child = Child(number, cast(Generation, None), page, self.config.concurrency)
+        manifest = Manifest(dict.fromkeys(knows, Policy()))
+        generation = self._generations.setdefault(tuple(knows), SimpleNamespace(manifest=manifest))
+        child = Child(number, cast(Generation, generation), page, self.config.concurrency)
         page.close_fd()
         child.channel = cast(Channel, Pipe())
         child.phase = Phase.READY
@@ -72,12 +75,17 @@ class Desk:
     def _note_use(self) -> None:
         self.used_up += 1
 
-    def fetched(self, *ids: str, suspect: bool = False, **fields: Any) -> None:
+    def knows(self, *manifests: Iterable[str]) -> None:
+        """The tasks of each generation, the newest first."""
+        self.dispatcher.knows(*(dict.fromkeys(tasks, Policy()) for tasks in manifests))
+
+    def fetched(self, *ids: str, task: str = "t", suspect: bool = False, **fields: Any) -> None:
         """Take in deliveries; their numbers go on from the last."""
+        wire = Message("id", "q", Header(task), b"").wire
         deliveries = []
         for job_id in ids:
             self._numbers += 1
-            delivery = Delivery("q", job_id, "n", self._numbers, WIRE, 0, 0, 0, 0, None, None)
+            delivery = Delivery("q", job_id, "n", self._numbers, wire, 0, 0, 0, 0, None, None)
             deliveries.append(delivery._replace(suspect=suspect, **fields))
         self.dispatcher.accept(deliveries)
 
@@ -98,6 +106,10 @@ class Desk:
     def held(self) -> list[list[str]]:
         """Ids in each child."""
         return [[held.delivery.id for held in child.held.values()] for child in self.children]
+
+    @property
+    def parked(self) -> list[str]:
+        return [str(o.park_key) for o in self.settled if o.kind is OutcomeKind.PARKED]
 
     @property
     def released(self) -> Counter[str]:

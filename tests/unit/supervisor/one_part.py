@@ -14,6 +14,7 @@ from taskrunner.errors import NodeFailed, StartError
 from taskrunner.events import Event, Events
 from taskrunner.message import Header, Message
 from taskrunner.retry import Policy
+from taskrunner.supervisor.generation import Generation
 from taskrunner.supervisor.parts import Parts, Surroundings
 
 Sickness = Callable[..., None]
@@ -64,9 +65,12 @@ class OnePart:
         events = Events()
         events.subscribe(self.happened.append)
         around = Surroundings(self.broker, None, self.config, SYSTEM_CLOCK, events)
-        self.parts = Parts(around, node=self, embedded=True)
+        self.parts = Parts(around, node=self, make_generation=self._make, embedded=True)
         self.parts.dispatcher.knows({"t": Policy()})
         self.parts.membership.join()
+
+    def _make(self) -> Generation:
+        raise AssertionError("no part starts a generation")
 
     @property
     def id(self) -> str:
@@ -99,6 +103,9 @@ class OnePart:
 
     def stop(self) -> None:
         self.heard["stop"].append(None)
+
+    def reload(self) -> None:
+        self.heard["reload"].append(None)
 
     def dump(self) -> None:
         self.heard["dump"].append(None)

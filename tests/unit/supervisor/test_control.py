@@ -52,6 +52,9 @@ class Node:
     def stop(self) -> None:
         self.did.append("stop")
 
+    def reload(self) -> None:
+        self.did.append("reload")
+
     def dump(self) -> None:
         self.did.append("dump")
 

@@ -278,15 +278,15 @@ def test_what_is_here_of_a_queue_that_ran_out_waits_and_is_not_given_back(node: 
         first = 1 if queue == HERE else 2
         dispatcher.accept(node.broker.fetch(node.id, [Take(queue, 1)], first).deliveries)
     dispatcher.keep_out(frozenset({THERE}))
-    assert [held.delivery.queue for held in dispatcher._backlog] == [HERE]
-    assert [held.delivery.queue for held in dispatcher._shelf] == [THERE]
+    assert [held.delivery.queue for held in dispatcher._lines.backlog] == [HERE]
+    assert [held.delivery.queue for held in dispatcher._lines._shelf] == [THERE]
     assert dispatcher.count == 2
     assert len(dispatcher.numbers()) == 2
     assert dispatcher.room(THERE) == 0
     dispatcher._return_backlog(older_than=1e18)
-    assert (len(dispatcher._backlog), len(dispatcher._shelf)) == (0, 1)
+    assert (len(dispatcher._lines.backlog), len(dispatcher._lines._shelf)) == (0, 1)
     dispatcher.keep_out(frozenset())
-    assert [held.delivery.queue for held in dispatcher._backlog] == [THERE]
+    assert [held.delivery.queue for held in dispatcher._lines.backlog] == [THERE]
 
 
 def test_a_node_that_stops_gives_it_back_and_one_that_was_lost_forgets_it(node: TwoServers) -> None:
