@@ -124,7 +124,7 @@ def test_a_child_is_submitted_anew_by_a_later_run_of_its_parent() -> None:
     child = Sent("job.child", "default", "child", State.SUCCEEDED, result=2)
     journal = Journal()
     journal.runs[child.id] = [run(2, 3), run(7, 8)]
-    journal.runs["job"] = [run(1, None), run(6, 9)]
+    journal.runs["job"] = [run(0, 1), run(6, 9)]
     found = {child.id: Found(State.SUCCEEDED, 2)}
     assert judge([child], found, journal, ()).findings == []
     journal.runs["job"].pop()

@@ -88,18 +88,21 @@ def _judge_runs(verdict: Verdict, job: Sent, journal: Journal, faults: Sequence[
     runs = journal.runs.get(job.id, [])
     if job.expected is State.SUCCEEDED and not any(r.ended and not r.raised for r in runs):
         verdict.find("wrong", f"{job}: no run of it came to its end: {runs}")
-    # Each run of its parent may have submitted it anew.
-    asked = [run.began for run in journal.runs.get(job.id.removesuffix(CHILD), ())]
+    parents = journal.runs.get(job.id.removesuffix(CHILD), []) if job.id.endswith(CHILD) else []
     for run, following in pairwise(runs):
         if run.raised and (run.ended or FOREVER) <= following.began:
             continue  # to be retried
-        if job.id.endswith(CHILD) and any(run.began < at <= following.began for at in asked):
-            continue
+        if any(_was_under_way(parent, run, following) for parent in parents):
+            continue  # which may have submitted it anew
         fault = explanation(run, following, faults)
         if fault is None:
             verdict.find("unexplained repeats", f"{job}: {run}, and then {following}")
         else:
             verdict.counts["explained repeats"] += 1
+
+
+def _was_under_way(parent: Run, run: Run, following: Run) -> bool:
+    return parent.began <= following.began and (parent.ended or FOREVER) >= run.began
 
 
 def explanation(run: Run, following: Run, faults: Sequence[Fault]) -> Fault | None:
