@@ -47,6 +47,9 @@ SHORTEST_BEAT_S: Final = 1.0
 class RedisBroker(RedisClient, Broker):
     """Jobs in Redis."""
 
+    _patience: float | None = None
+    """seconds that the last node's notes and beats wait for an answer, if not the usual ones"""
+
     schemes: ClassVar[tuple[str, ...]] = SCHEMES
 
     @classmethod
@@ -98,6 +101,7 @@ class RedisBroker(RedisClient, Broker):
             lambda queue, blob: self._scripts.note(queue, node=node, notes=blob.packed),
             bool,
             absent=False,
+            timeout=self._patience,
         )
 
     # -- time
@@ -123,6 +127,7 @@ class RedisBroker(RedisClient, Broker):
     # -- nodes
 
     def join(self, node: NodeInfo, queues: Sequence[str]) -> None:
+        self._patience = self._beat_timeout(node.lease)
         self._connections.talk(self._join(node, queues))
 
     def _join(self, node: NodeInfo, queues: Sequence[str]) -> Talk[None]:
@@ -142,7 +147,8 @@ class RedisBroker(RedisClient, Broker):
             self._scripts.beat(queue, node=node.id, lease_ms=to_ms(node.lease)) for queue in queues
         ]
         commands = [self._announce(node, queues), *beats]
-        announced, *answers = self._calls.results(commands, self._beat_timeout(node.lease))
+        self._patience = self._beat_timeout(node.lease)
+        announced, *answers = self._calls.results(commands, self._patience)
         partly = self._calls.partly()
         partly.answered(announced, DIRECTORY)
         cancelled: list[tuple[JobKey, int]] = []
@@ -158,7 +164,8 @@ class RedisBroker(RedisClient, Broker):
         return partly.whole(cancelled, some=True)
 
     def _beat_timeout(self, lease: float) -> float:
-        """Seconds: so short that a connection that died silently does not cost the lease."""
+        """Seconds: so short that a connection that died silently does not cost the lease. For
+        notes as well: beats are made by the thread that makes notes."""
         usual: float = self._address.options["socket_timeout"]
         return min(usual, max(SHORTEST_BEAT_S, lease / 3))
 

@@ -105,8 +105,10 @@ class Calls:
         read: Callable[[Any], T],
         *,
         absent: T,
+        timeout: float | None = None,
     ) -> list[T]:
-        """One answer for each row, whatever queue it is of; `absent` where that is away."""
+        """One answer for each row, whatever queue it is of; `absent` where that is away. `timeout`
+        as in `run`."""
         where = places(row.queue for row in rows)
         parts = [
             (queue, blob)
@@ -116,7 +118,7 @@ class Calls:
         partly = self.partly()
         results: list[list[T]] = []
         for window in windows(parts):
-            found = self.results([call(queue, blob) for queue, blob in window])
+            found = self.results([call(queue, blob) for queue, blob in window], timeout)
             for (queue, blob), result in zip(window, found, strict=True):
                 is_there = partly.answered(result, queue)
                 results.append(list(map(read, result)) if is_there else [absent] * blob.size)

@@ -7,18 +7,18 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import monotonic
 from uuid import uuid4
 
 import pytest
 
-from taskrunner.brokers.base import Bell, BellKind, JobKey, Limits, Mailbox, NodeInfo
+from taskrunner.brokers.base import Bell, BellKind, JobKey, Limits, Mailbox, NodeInfo, Note
 from taskrunner.brokers.redis.broker import RedisBroker
 from taskrunner.brokers.redis.connection import OneServer, Pool
 from taskrunner.brokers.redis.mailbox import RedisMailbox
 from taskrunner.errors import BrokerUnavailable
-from taskrunner.testing._conformance_kit import Store, make_message
+from taskrunner.testing._conformance_kit import make_message
 from taskrunner.testing.redis_server import RedisServer
 
 TIMEOUT = 0.6
@@ -121,14 +121,21 @@ def test_what_idles_beside_a_silent_connection_is_not_tried_one_by_one(
     assert broker.queues() == []
 
 
-def test_a_beat_waits_for_a_part_of_its_lease(server: RedisServer) -> None:
+@pytest.mark.parametrize("call", ["beat", "note"])
+def test_beats_and_notes_wait_for_a_part_of_the_lease(server: RedisServer, call: str) -> None:
+    """Notes, too: the thread that makes them has to beat."""
     broker = RedisBroker.from_url(server.url, namespace=uuid4().hex, limits=Limits())
-    Store(broker).join()
+    node = NodeInfo(id="n1", lease=3.0)
+    broker.join(node, ["q"])
+    calls: dict[str, Callable[[], object]] = {
+        "beat": lambda: broker.beat(node, ["q"]),
+        "note": lambda: broker.note("n1", [Note("q", "a", 1, pid=1, started_ago=0.0)]),
+    }
     os.kill(server.pid, signal.SIGSTOP)
     try:
         began = monotonic()
         with pytest.raises(BrokerUnavailable, match="in time"):
-            broker.beat(NodeInfo(id="n1", lease=3.0), ["q"])
+            calls[call]()
         assert monotonic() - began < 10.0  # any other call has 15 s
     finally:
         os.kill(server.pid, signal.SIGCONT)
