@@ -28,7 +28,7 @@ class Sent:
     kind: str
     expected: State | None
     """None: it may be cancelled or succeed, since nobody knows whether the cancel arrived"""
-    result: Any = None
+    result: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Found:
     """What the store says of a job."""
 
     state: State
-    result: Any = None
+    result: Any = field(default=None, repr=False)
     reason: str | None = None
 
 
@@ -81,7 +81,9 @@ def _judge_end(verdict: Verdict, job: Sent, found: Found | None) -> None:
         if found.state not in allowed:
             verdict.find("wrong", f"{job}: {found}")
         elif found.state is State.SUCCEEDED and found.result != job.result:
-            verdict.find("wrong", f"{job}: its result is {found.result!r}")
+            verdict.find(
+                "wrong", f"{job}: its result is {found.result!r:.200}, not {job.result!r:.200}"
+            )
 
 
 def _judge_runs(verdict: Verdict, job: Sent, journal: Journal, faults: Sequence[Fault]) -> None:
