@@ -189,8 +189,9 @@ class BrokerClient(KeepsRecords, KeepsSlots):
 
         An id whose job is unfinished is a duplicate, unless the record was made by the same
         `call`: then this is a repeat and is accepted again, whatever the job has become. An id
-        whose job is finished begins a new job. Raises BrokerFull only where nothing of the whole
-        call was stored.
+        whose job is finished begins a new job. A receipt is `unconfirmed` where a message's
+        `durability`, one of `capabilities.confirms`, could not be kept. Raises BrokerFull only
+        where nothing of the whole call was stored.
         """
 
     async def aenqueue(self, messages: Sequence[Message]) -> list[Receipt]:

@@ -52,6 +52,8 @@ class Capabilities:
     """other processes that are given the same URL see the same jobs"""
     durable: bool
     """jobs outlive every process that uses them"""
+    confirms: frozenset[str] = frozenset()
+    """what of `Message.durability` it may be asked for, besides the default"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Limits:
     """failed jobs kept in a queue; the oldest go first"""
     retention: float = 3600.0
     """for a job that the store itself cancels or expires, with no outcome to say it"""
+    confirm: float = 2.0
+    """how long a confirmation of a message's `durability` may take"""
 
 
 class JobKey(NamedTuple):
@@ -73,13 +77,16 @@ class JobKey(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """What became of one message given to `enqueue`: exactly one of three."""
+    """What became of one message given to `enqueue`: exactly one of three, and `unconfirmed` beside
+    `accepted` (it is stored) or instead of it (nothing is stored)."""
 
     accepted: bool
     duplicate_of: str | None = None
     """the id of the unfinished job that is in the way"""
     rejection: str | None = None
     """why the store refused it"""
+    unconfirmed: str | None = None
+    """why its `durability` is not, or could not be, confirmed"""
 
 
 ACCEPTED = Receipt(True)

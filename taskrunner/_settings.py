@@ -207,6 +207,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "outcomes_limit": whole(1, 2**31 - 1),
     "health_port": whole(0, 65_535, none="none"),
     "health_host": _matching(_HOST, "an address of this machine, such as 127.0.0.1, 0.0.0.0 or ::"),
+    "durability_timeout_s": seconds(0.001),
     "log_level": choice("debug", "info", "warning", "error"),
     "log_format": choice("text", "json"),
 }

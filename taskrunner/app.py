@@ -30,7 +30,14 @@ from taskrunner.middleware import Middleware, enqueue_hooks
 from taskrunner.naming import nearest
 from taskrunner.options import NOTHING, OptionArguments, Options, validate_queue_name
 from taskrunner.retry import ANY_ERROR, Backoff, Policy
-from taskrunner.submission import asubmit, asubmit_many, rejection, submit, submit_many
+from taskrunner.submission import (
+    asubmit,
+    asubmit_many,
+    is_stored,
+    rejection,
+    submit,
+    submit_many,
+)
 from taskrunner.task import AsyncTask, Submission, Task, check_function
 from taskrunner.waiting import ResultWaiter
 from taskrunner.wiring import Wiring
@@ -176,7 +183,8 @@ class App:
         Answers one Job for each, in order: `job.accepted`, and `job.rejection` where it was not.
         Where the broker fails on the way, what is not known to be accepted says so in its
         rejection. Raises BrokerUnavailable or BrokerFull only where nothing at all was accepted;
-        the same messages may be submitted again: what was accepted is accepted once.
+        the same messages may be submitted again: what was accepted is accepted once. A job that is
+        stored without the confirmation it asked for has NotConfirmed as its rejection.
         """
         bulk = submit_many(self.broker, self._hooked_all(messages))
         return list(map(self._answered, bulk.messages, bulk.answers))
@@ -239,14 +247,14 @@ class App:
         return [self._hooked(message) for message in found] if self._hooks else found
 
     def _accepted(self, message: Message, receipt: Receipt) -> Job[Any]:
-        if not receipt.accepted:
-            refused = rejection(message, receipt)
-            assert refused is not None
+        refused = rejection(message, receipt)
+        if refused is not None:
             raise refused
         return Job(self, message.id, message.queue, submitted=True)
 
     def _answered(self, message: Message, refused: Any) -> Job[Any]:
-        return Job(self, message.id, message.queue, submitted=refused is None, rejection=refused)
+        stored = is_stored(refused)
+        return Job(self, message.id, message.queue, submitted=stored, rejection=refused)
 
     # -- look
 

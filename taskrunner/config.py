@@ -77,6 +77,8 @@ class Config:
     health_port: int | None = None
     """where a supervisor answers over HTTP how it is; 0: any free port; None: nowhere"""
     health_host: str = "127.0.0.1"
+    durability_timeout_s: float = 2.0
+    """how long the store may take to confirm a job's `durability`"""
     log_level: str = "info"
     log_format: str = "text"
     sources: Mapping[str, str] = field(

@@ -15,6 +15,7 @@
     │   ├── BrokerUnavailable            the store does not answer; ask again later
     │   │   └── PartlyUnavailable            a part of it; carries what the rest answered
     │   ├── BrokerFull                   the store has no room for more jobs
+    │   ├── NotConfirmed                 the store cannot confirm the durability asked for
     │   └── NodeLost                     the store no longer knows this node
     ├── UnknownTask                  (also LookupError) nobody declared a task of that name
     ├── OptionError                  (also ValueError) an option has a value it does not accept
@@ -154,6 +155,21 @@ class PartlyUnavailable(BrokerUnavailable):
 
 class BrokerFull(BrokerError):
     """The broker has no room for more jobs."""
+
+
+class NotConfirmed(BrokerError):
+    """The store cannot confirm what the job's `durability` asks for.
+
+    `stored` says whether the job is in the store all the same: then it will run, and the same
+    messages may be submitted again, to have it confirmed; it is accepted once.
+    """
+
+    def __init__(
+        self, message: str | None = None, *, job_id: str = "", stored: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+        self.stored = stored
 
 
 class NodeLost(BrokerError):

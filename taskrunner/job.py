@@ -61,7 +61,7 @@ class Job(Generic[R]):
 
     @property
     def accepted(self) -> bool:
-        """Whether the broker took it."""
+        """Whether the broker took it, and confirmed what its `durability` asks for."""
         return self.rejection is None
 
     @property

@@ -34,6 +34,13 @@ from taskrunner.errors import MessageError
 
 VERSION: Final = 1
 
+DEFAULT: Final = "default"
+REPLICATED: Final = "replicated"
+FSYNCED: Final = "fsynced"
+DURABILITIES: Final = (DEFAULT, REPLICATED, FSYNCED)
+"""What the store must confirm of a job before its enqueue returns: that it has the job; that a
+replica has it, too; that it is on the store's disk."""
+
 LONGEST: Final = 100 * 365 * 86_400.0
 """No duration is longer than a century, in seconds."""
 LONGEST_NAME: Final = 255
@@ -128,6 +135,8 @@ class Message:
     call: str = ""
     """Names the enqueue call, the same in its repeats. Empty where the id itself does: one that
     taskrunner made, and that no other call can have."""
+    durability: str = DEFAULT
+    """one of DURABILITIES"""
 
     @property
     def task(self) -> str:
@@ -293,9 +302,13 @@ def _plain(task: Any) -> Header:
 
 
 __all__ = [
+    "DEFAULT",
+    "DURABILITIES",
+    "FSYNCED",
     "LONGEST",
     "LONGEST_NAME",
     "NOW",
+    "REPLICATED",
     "VERSION",
     "ErrorInfo",
     "Header",

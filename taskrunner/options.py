@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias, TypedDict
+from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 from taskrunner.errors import OptionError
-from taskrunner.message import LONGEST, NOW, Header, Timing
+from taskrunner.message import DURABILITIES, LONGEST, NOW, Header, Timing
 from taskrunner.naming import nearest, qualified_name
 from taskrunner.retry import Backoff
 
@@ -45,6 +45,7 @@ class OptionArguments(TypedDict, total=False):
     retention: Seconds
     job_id: str
     headers: Mapping[str, str]
+    durability: Literal["default", "replicated", "fsynced"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Options:
     retention: float | None = None
     job_id: str | None = None
     headers: Mapping[str, str] | None = None
+    durability: str | None = None
 
     @classmethod
     def of(cls, **raw: Any) -> Options:
@@ -246,6 +248,12 @@ def _headers(option: str, value: object) -> Mapping[str, str]:
     return MappingProxyType({str(key): str(item) for key, item in value.items()})
 
 
+def _durability(option: str, value: object) -> str:
+    if isinstance(value, str) and value in DURABILITIES:
+        return value
+    raise wrong(option, value, f"one of {', '.join(map(repr, DURABILITIES))}")
+
+
 _ACCEPT: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "queue": lambda option, value: validate_queue_name(value, option),
     "priority": _priority,
@@ -260,6 +268,7 @@ _ACCEPT: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "retention": seconds,
     "job_id": _job_id,
     "headers": _headers,
+    "durability": _durability,
 }
 
 OPTION_NAMES: Final = tuple(_ACCEPT)

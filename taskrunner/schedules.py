@@ -25,7 +25,7 @@ import msgpack
 from taskrunner.cron import Slot
 from taskrunner.errors import MessageError, OptionError
 from taskrunner.ids import new_id
-from taskrunner.message import Message, Timing, unpack
+from taskrunner.message import DEFAULT, Message, Timing, unpack
 from taskrunner.naming import nearest
 from taskrunner.options import OPTION_NAMES, OptionArguments, Seconds, moment, seconds, wrong
 from taskrunner.timeline import CATCH_UP, OVERLAP, CatchUp, Overlap, Rule, Timeline
@@ -202,6 +202,8 @@ def split(said: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     for option in said:
         if option not in known:
             raise OptionError(f"unknown option {option!r}: {nearest(option, known)}")
+        if option == "durability" and said[option] not in (None, DEFAULT):
+            raise wrong(option, said[option], f"{DEFAULT!r}: nobody waits for a schedule's jobs")
     rule = {option: value for option, value in said.items() if option in RULE_NAMES}
     return rule, {option: value for option, value in said.items() if option not in RULE_NAMES}
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
 from taskrunner.brokers.base import BrokerClient, Receipt
@@ -23,9 +23,11 @@ from taskrunner.errors import (
     BrokerFull,
     BrokerUnavailable,
     DuplicateJob,
+    NotConfirmed,
+    OptionError,
     TaskrunnerError,
 )
-from taskrunner.message import Message
+from taskrunner.message import DEFAULT, DURABILITIES, Message
 
 T = TypeVar("T")
 
@@ -84,19 +86,38 @@ def _pauses(within: float | None) -> Iterator[float]:
         longest = min(2 * longest, LONGEST_PAUSE_S)
 
 
+def check_durability(broker: BrokerClient, messages: Iterable[Message]) -> None:
+    """Raises OptionError for what this broker can confirm in no case."""
+    for message in messages:
+        wanted = message.durability
+        if wanted != DEFAULT and wanted not in broker.capabilities.confirms:
+            known = [d for d in DURABILITIES if d == DEFAULT or d in broker.capabilities.confirms]
+            raise OptionError(
+                f"durability={wanted!r}: this broker ({type(broker).__name__}) cannot confirm that: "
+                f"expected {' or '.join(map(repr, known))}"
+            )
+
+
 def submit(broker: BrokerClient, message: Message) -> Receipt:
-    """Offer one message. Raises BrokerUnavailable and BrokerFull."""
+    """Offer one message. Raises BrokerUnavailable, BrokerFull, and OptionError for a durability
+    that the broker does not know."""
+    if message.durability != DEFAULT:
+        check_durability(broker, (message,))
     return ride_out(lambda: broker.enqueue((message,)))[0]
 
 
 async def asubmit(broker: BrokerClient, message: Message) -> Receipt:
     """`submit`, from asyncio."""
+    if message.durability != DEFAULT:
+        check_durability(broker, (message,))
     receipts = await aride_out(lambda: broker.aenqueue((message,)))
     return receipts[0]
 
 
 def rejection(message: Message, receipt: Receipt) -> TaskrunnerError | None:
-    """Why a message was not accepted, as the exception that says so."""
+    """Why a message was not accepted, or not confirmed, as the exception that says so."""
+    if receipt.unconfirmed is not None:
+        return _not_confirmed(message, receipt.unconfirmed, stored=receipt.accepted)
     if receipt.accepted:
         return None
     if receipt.duplicate_of is not None:
@@ -106,6 +127,19 @@ def rejection(message: Message, receipt: Receipt) -> TaskrunnerError | None:
             existing_id=receipt.duplicate_of,
         )
     return BrokerError(f"the broker refused the job {message.id}: {receipt.rejection}")
+
+
+def _not_confirmed(message: Message, why: str, *, stored: bool) -> NotConfirmed:
+    wanted = f"durability={message.durability!r}"
+    text = f"the job {message.id} was not stored: {wanted} cannot be confirmed: {why}"
+    if stored:
+        text = f"the job {message.id} is stored, but {wanted} was not confirmed: {why}"
+    return NotConfirmed(text, job_id=message.id, stored=stored)
+
+
+def is_stored(answer: TaskrunnerError | None) -> bool:
+    """Whether a message with this answer is a job."""
+    return answer is None or (isinstance(answer, NotConfirmed) and answer.stored)
 
 
 class Bulk:
@@ -134,14 +168,15 @@ class Bulk:
     def failed(self, error: BrokerError) -> None:
         """The broker is away or full. What is not known to be accepted gets this as its answer;
         raises it where that is everything, since then nobody needs to look item by item."""
-        if None not in self.answers:
+        if not any(map(is_stored, self.answers)):
             raise error
         self.answers += [error] * (len(self.messages) - len(self.answers))
 
 
 def submit_many(broker: BrokerClient, messages: Sequence[Message]) -> Bulk:
     """Offer messages; the answers are in the Bulk. Raises BrokerUnavailable or BrokerFull only
-    where no message at all was accepted."""
+    where no message at all was accepted, and OptionError for a durability that it does not know."""
+    check_durability(broker, messages)
     bulk = Bulk(messages)
     for chunk in bulk.chunks():
         try:
@@ -153,6 +188,7 @@ def submit_many(broker: BrokerClient, messages: Sequence[Message]) -> Bulk:
 
 async def asubmit_many(broker: BrokerClient, messages: Sequence[Message]) -> Bulk:
     """`submit_many`, from asyncio."""
+    check_durability(broker, messages)
     bulk = Bulk(messages)
     for chunk in bulk.chunks():
         try:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, Unpac
 from taskrunner.carried import hints_of, mentions_classes, shaped
 from taskrunner.errors import ArgumentError, DeclarationError, PayloadTooLarge
 from taskrunner.ids import new_id
-from taskrunner.message import LONGEST_NAME, Message
+from taskrunner.message import DEFAULT, LONGEST_NAME, Message
 from taskrunner.naming import public_module
 from taskrunner.options import NOTHING, OptionArguments, Options
 
@@ -73,7 +73,8 @@ class Task(Generic[P, R]):
         """Submit a job.
 
         Raises ArgumentError for arguments that do not fit the function or cannot be carried,
-        PayloadTooLarge, DuplicateJob where an unfinished job has the given id, BrokerFull, and
+        PayloadTooLarge, DuplicateJob where an unfinished job has the given id, BrokerFull,
+        NotConfirmed where the store cannot confirm the `durability` that was asked for, and
         BrokerUnavailable where the broker stays away for about 10 seconds.
         """
         return self.app.submit(self.message(*args, **kwargs))
@@ -125,7 +126,7 @@ class AsyncTask(Task[P, R]):
 class Submission:
     """What the options of a task, or of a call by name, come to in a message."""
 
-    __slots__ = ("header", "header_size", "job_id", "priority", "queue", "timing")
+    __slots__ = ("durability", "header", "header_size", "job_id", "priority", "queue", "timing")
 
     def __init__(self, task: str, declared: Options, chosen: Options) -> None:
         said = declared.merged(chosen)
@@ -133,6 +134,7 @@ class Submission:
         self.priority = DEFAULT_PRIORITY if said.priority is None else said.priority
         self.timing = said.timing()
         self.job_id = said.job_id
+        self.durability = said.durability or DEFAULT
         # Only what differs from the declaration travels: the node knows that. Headers are the
         # exception, since no node adds any.
         self.header = chosen.header(task, headers=said.headers)
@@ -147,11 +149,9 @@ class Submission:
                 f"the arguments of {self.header.task} take {len(body)} bytes; at most {limit} are "
                 f"accepted (payload_limit_bytes): pass where the data is instead of the data"
             )
-        if self.job_id is None:
-            return Message(new_id(), self.queue, self.header, body, self.priority, self.timing)
-        return Message(
-            self.job_id, self.queue, self.header, body, self.priority, self.timing, new_id()
-        )
+        job_id, call = (new_id(), "") if self.job_id is None else (self.job_id, new_id())
+        where = (self.queue, self.header, body, self.priority, self.timing)
+        return Message(job_id, *where, call, self.durability)
 
 
 class Signature:

@@ -106,6 +106,7 @@ class Wiring:
             failed_retention=config.failed_retention_s,
             failed_max=config.failed_max,
             retention=config.retention_s,
+            confirm=config.durability_timeout_s,
         )
         return registry.broker_from_url(config.broker, namespace=config.namespace, limits=limits)
 

@@ -10,7 +10,6 @@ from typing import Any, Final
 from redis.exceptions import ResponseError
 
 from taskrunner.brokers.base import (
-    ACCEPTED,
     COMMAND_KEPT,
     COMMANDS_KEPT,
     FIRINGS_KEPT,
@@ -35,7 +34,7 @@ from taskrunner.brokers.base import (
 )
 from taskrunner.brokers.redis import replies
 from taskrunner.brokers.redis.address import CLUSTER, Address
-from taskrunner.brokers.redis.batches import IDS, Blob, blobs, message_row, tick_row, windows
+from taskrunner.brokers.redis.batches import IDS, Blob, blobs, tick_row, windows
 from taskrunner.brokers.redis.calls import SLICE, Calls, places
 from taskrunner.brokers.redis.connection import Talk
 from taskrunner.brokers.redis.failures import is_full
@@ -45,9 +44,10 @@ from taskrunner.brokers.redis.network import async_connections, connections
 from taskrunner.brokers.redis.partly import DIRECTORY
 from taskrunner.brokers.redis.scripts import Command as ScriptCall
 from taskrunner.brokers.redis.scripts import Scripts
+from taskrunner.brokers.redis.submit import PATIENCE, Submitting
 from taskrunner.clock import monotonic
 from taskrunner.errors import BrokerFull, BrokerUnavailable
-from taskrunner.message import Message
+from taskrunner.message import FSYNCED, REPLICATED, Message
 
 OLDEST: Final = (6, 2)
 """The oldest version of Redis that has every command."""
@@ -58,7 +58,9 @@ TELL_AGAIN_S: Final = 60.0
 class RedisClient(BrokerClient):
     """Jobs in Redis, seen from outside a node."""
 
-    capabilities = Capabilities(results=True, shared=True, durable=True)
+    capabilities = Capabilities(
+        results=True, shared=True, durable=True, confirms=frozenset({REPLICATED, FSYNCED})
+    )
 
     def __init__(self, address: Address, *, namespace: str, limits: Limits) -> None:
         self._address = address
@@ -70,6 +72,14 @@ class RedisClient(BrokerClient):
         self._connections = connections(address)
         self._async_connections = async_connections(address)
         self._calls = Calls(self._connections, self._scripts)
+        patience: float = PATIENCE * address.options["socket_timeout"]
+        self._submitting = Submitting(
+            self._scripts,
+            self._keys,
+            shown=address.shown,
+            within=min(limits.confirm, patience),
+            has_parts=address.kind == CLUSTER,
+        )
         self._told_at = monotonic()
         self._registered: set[str] = set()
         """queues that this process has written into the directory"""
@@ -114,34 +124,8 @@ class RedisClient(BrokerClient):
             raise
 
     def _enqueue(self, messages: Sequence[Message]) -> Talk[list[Receipt]]:
-        where = places(message.queue for message in messages)
-        yield from self._register(self._untold(where.keys()))
-        packed = [
-            (queue, blob)
-            for queue, positions in where.items()
-            for blob in blobs([message_row(messages[at]) for at in positions])
-        ]
-        receipts: list[Receipt] = [ACCEPTED] * len(messages)
-        full: ResponseError | None = None
-        stored = False
-        for window in windows(packed):
-            commands = [self._scripts.enqueue(queue, blob.packed) for queue, blob in window]
-            results = yield from self._scripts.run(commands)
-            for (queue, blob), refused in zip(window, results, strict=True):
-                positions = where[queue][blob.start : blob.start + blob.size]
-                if not isinstance(refused, ResponseError):
-                    stored = True
-                    for at in (positions[row - 1] for row in refused):
-                        receipts[at] = Receipt(False, duplicate_of=messages[at].id)
-                elif is_full(refused):
-                    full = refused
-                    for at in positions:
-                        receipts[at] = Receipt(False, rejection="the store is full")
-                else:
-                    self._calls.refuse(refused)
-        if full and not stored:
-            self._calls.refuse(full)
-        return receipts
+        yield from self._register(self._untold({message.queue for message in messages}))
+        return (yield from self._submitting.store(messages))
 
     def _untold(self, queues: AbstractSet[str]) -> AbstractSet[str]:
         """Those that the directory was not told of lately. Again now and then: it may have lost them,

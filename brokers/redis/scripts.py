@@ -26,7 +26,7 @@ from typing import Any, Final, Generic, TypeVar
 from redis.exceptions import NoScriptError, ResponseError
 
 from taskrunner.brokers.redis.audit_calls import AuditCalls
-from taskrunner.brokers.redis.connection import Reply, Talk
+from taskrunner.brokers.redis.connection import Reply, Request, Talk
 from taskrunner.brokers.redis.keys import Keys
 
 T = TypeVar("T")
@@ -101,6 +101,28 @@ class Scripts(AuditCalls):
             for i, reply in zip(missing, again, strict=True):
                 replies[i] = reply
             missing = [i for i in missing if isinstance(replies[i], NoScriptError)]
+        return self._parsed(commands, replies)
+
+    def run_with(
+        self, commands: Sequence[Command[T]], after: Sequence[Request]
+    ) -> Talk[tuple[list[T | ResponseError], list[Reply]]]:
+        """The same with plain requests after the scripts, always all in one exchange; the answers
+        to both."""
+        with_text = False
+        while True:
+            scripts = [self._request(command, with_text=with_text) for command in commands]
+            replies = yield [*scripts, *after]
+            own, others = replies[: len(commands)], replies[len(commands) :]
+            if self._modern and any(map(_is_too_modern, own)):
+                self._modern = False
+                self._shas = self._digests()
+            elif with_text or not any(isinstance(reply, NoScriptError) for reply in own):
+                return self._parsed(commands, own), others
+            with_text = True
+
+    def _parsed(
+        self, commands: Sequence[Command[T]], replies: Sequence[Reply]
+    ) -> list[T | ResponseError]:
         return [
             reply if isinstance(reply, ResponseError) else command.parse(reply)
             for command, reply in zip(commands, replies, strict=True)

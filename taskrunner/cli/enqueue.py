@@ -64,6 +64,7 @@ def _options(command: Any) -> Any:
         ("--backoff", "VALUES", _backoff, "initial=1,factor=2,maximum=600,jitter=true"),
         ("--retention", "SECONDS", _number, "Keep the finished job that long."),
         ("--job-id", "ID", str, "Instead of a new one: refused while an unfinished job has it."),
+        ("--durability", "WHICH", str, "default, replicated or fsynced: what the store confirms."),
     ]
     for flag, metavar, kind, text in reversed(described):
         command = click.option(flag, metavar=metavar, type=kind, help=text)(command)

@@ -24,7 +24,7 @@ class Exit(IntEnum):
     JOB_FAILED = 1, "`enqueue --wait`: the job failed, was cancelled or expired"
     USAGE = 2, "a bad option or argument; a task that nobody declared; a payload over the limit"
     CONFIG = 3, "a bad setting, a URL nobody answers to, or no App where one was named"
-    BROKER = 4, "the broker is away, refuses the password or is full"
+    BROKER = 4, "the broker is away, refuses the password, is full or does not confirm a job"
     NOT_FOUND = 5, "there is no record of that job; `health`: there is no such node, or none at all"
     START = 6, "the supervisor could not start its processes"
     REFUSED = 7, "an unfinished job has that id; `cancel`: the job was finished"

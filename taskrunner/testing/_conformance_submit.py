@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from taskrunner.brokers.base import ACCEPTED, BellKind, JobKey, OutcomeKind, Receipt
-from taskrunner.message import Header
+from taskrunner.message import DURABILITIES, Header
 from taskrunner.states import FINISHED, State
 from taskrunner.testing._conformance_kit import BrokerKit, Ear, Store, make_message
 
@@ -37,6 +38,23 @@ def bring_to(store: Store, state: State, job_id: str = "a") -> None:
 
 
 class SubmitTests(BrokerKit):
+    @pytest.mark.parametrize("durability", DURABILITIES)
+    def test_what_is_confirmed_is_stored_and_what_is_not_is_explained(
+        self, store: Store, durability: str
+    ) -> None:
+        confirms = store.broker.capabilities.confirms
+        assert confirms <= set(DURABILITIES) - {"default"}
+        if durability != "default" and durability not in confirms:
+            pytest.skip("nobody asks this broker for that")
+        message = replace(make_message("a", call="first"), durability=durability)
+        store.given["q"].add("a")
+        for _ in range(2):
+            (receipt,) = store.broker.enqueue([message])
+            assert receipt.duplicate_of is receipt.rejection is None
+            assert (store.state("a") is State.PENDING) == receipt.accepted
+            assert receipt.accepted or receipt.unconfirmed
+            assert durability != "default" or receipt == ACCEPTED
+
     def test_a_record_says_what_was_sent(self, store: Store) -> None:
         before = store.broker.now()
         message = make_message("a", priority=7, body=b"\x00\xff", header=Header("t", retries=2))

@@ -34,6 +34,7 @@ from taskrunner.brokers.base import (
     Note,
     Outcome,
     OutcomeKind,
+    Receipt,
     Take,
 )
 from taskrunner.errors import NodeLost
@@ -138,7 +139,7 @@ class _BrokerMachine(SlotRules):
         accepted = self.model.enqueue(key, **fields)
         sent = {**fields, "delay": fields["delay"] or None}
         (receipt,) = self.broker.enqueue([make_message(key.id, queue=key.queue, **sent)])
-        assert receipt == (accepted, None if accepted else key.id, None)
+        assert receipt == Receipt(accepted, None if accepted else key.id)
         if accepted:
             self.messages[key] = fields
         return accepted

@@ -100,6 +100,17 @@ def test_and_for_any_story_with_an_audit(guarded: RedisServer) -> None:
             broker.close()
 
 
+def test_confirmations_want_two_more(guarded: RedisServer) -> None:
+    (purpose,) = re.findall(r"^\| (\[durability\].*?) \|", GUIDE, re.MULTILINE)
+    with guarded.client() as client:
+        client.execute_command(*rule(*besides(purpose)))
+    with Redis(port=guarded.port, username="shop", password="secret", protocol=2) as user:
+        assert user.wait(0, 1) == 0
+        assert user.config_get("appendfsync")
+    with guarded.client() as client:
+        client.execute_command(*rule())
+
+
 @pytest.mark.parametrize(
     "command",
     [

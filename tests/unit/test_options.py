@@ -45,6 +45,8 @@ NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
         ("job_id", "a b", "printable characters without spaces"),
         ("job_id", "a\n", "printable characters without spaces"),
         ("job_id", 5, "printable characters without spaces"),
+        ("durability", "sure", "one of 'default', 'replicated', 'fsynced'"),
+        ("durability", True, "one of 'default', 'replicated', 'fsynced'"),
         ("headers", {"a": 1}, "text under a key that is text"),
         ("headers", {1: "a"}, "text under a key that is text"),
         ("headers", ["a"], "a mapping of text to text"),

@@ -91,6 +91,9 @@ def test_keywords_are_of_the_rule_or_options_of_the_jobs() -> None:
     assert split({"cron": "@daily", "priority": 9}) == ({"cron": "@daily"}, {"priority": 9})
     with pytest.raises(OptionError, match="unknown option 'timezon': did you mean 'timezone'"):
         split({"timezon": "UTC"})
+    assert split({"durability": "default"})[1] == {"durability": "default"}
+    with pytest.raises(OptionError, match=r"durability='fsynced': .*nobody waits"):
+        split({"durability": "fsynced"})
 
 
 # -- what is stored

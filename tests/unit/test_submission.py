@@ -6,8 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from taskrunner import submission
-from taskrunner.errors import BrokerUnavailable
-from taskrunner.submission import aride_out, ride_out
+from taskrunner.brokers.base import Receipt
+from taskrunner.errors import BrokerUnavailable, NotConfirmed
+from taskrunner.message import REPLICATED, Header, Message
+from taskrunner.submission import Bulk, aride_out, ride_out
 from taskrunner.testing.clock import FakeClock
 
 
@@ -96,3 +98,20 @@ def test_the_async_twin_does_the_same(clock: FakeClock) -> None:
     with pytest.raises(BrokerUnavailable):
         asyncio.run(aride_out(acall))
     assert 10 <= clock.monotonic() - before < 10.1
+
+
+def test_what_is_stored_and_not_confirmed_is_known_to_be_stored() -> None:
+    """So an outage after it is the answer of the others, and not of the whole call."""
+    messages = [Message(f"m{n}", "q", Header("t"), b"", durability=REPLICATED) for n in range(3)]
+    bulk = Bulk(messages)
+    bulk.answered(messages[:1], [Receipt(True, unconfirmed="no replica had it")])
+    away = BrokerUnavailable("away")
+    bulk.failed(away)
+    stored, *others = bulk.answers
+    assert isinstance(stored, NotConfirmed)
+    assert (stored.stored, stored.job_id) == (True, "m0")
+    assert others == [away, away]
+    bulk = Bulk(messages)
+    bulk.answered(messages[:1], [Receipt(False, unconfirmed="no replica is connected")])
+    with pytest.raises(BrokerUnavailable):
+        bulk.failed(away)
