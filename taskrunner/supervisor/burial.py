@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 
 from taskrunner import crashpoints
+from taskrunner.brokers.base import OutcomeKind
 from taskrunner.clock import Clock
 from taskrunner.config import Config
 from taskrunner.events import ChildDied, Events
@@ -42,6 +43,8 @@ class Burial:
             outcome = verdict.after_death(
                 held, death, max_crashes=self._config.max_crashes, random=random.random
             )
+            if outcome.kind in (OutcomeKind.RETRY, OutcomeKind.FAILED):
+                self._events.emit(verdict.run_failed(held, outcome))
             self._dispatcher.settle(held, outcome)
         for held in (*finished, *running):
             child.release(held.delivery.number)

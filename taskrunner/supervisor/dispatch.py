@@ -20,12 +20,11 @@ from itertools import chain, islice
 from typing import Any
 
 from taskrunner import crashpoints
-from taskrunner.brokers.base import Delivery, Outcome, OutcomeKind
+from taskrunner.brokers.base import Delivery, Outcome
 from taskrunner.clock import Clock
 from taskrunner.config import Config
-from taskrunner.events import Events, RunFailed
+from taskrunner.events import Events
 from taskrunner.frames import Kind
-from taskrunner.message import ErrorInfo
 from taskrunner.retry import Policy
 from taskrunner.supervisor import verdict
 from taskrunner.supervisor.child import Child, Held, Phase
@@ -231,7 +230,7 @@ class Dispatcher:
                 row[:2] = held.delivery[:2]
                 done.setdefault(held.delivery.node, []).append(row)
                 if row[8] is not None:
-                    self._events.emit(_run_failed(held, row))
+                    self._events.emit(verdict.run_failed(held, row))
                 if row[4]:
                     runs.append((held.task, row[5]))
                     by_queue.append((row[0], row[5]))
@@ -372,14 +371,3 @@ class Dispatcher:
 
 def _always(_child: Child, _held: Held) -> bool:
     return True
-
-
-def _run_failed(held: Held, row: Sequence[Any]) -> RunFailed:
-    error = ErrorInfo.unpack(row[8])
-    return RunFailed(
-        job_id=held.delivery.id,
-        task=held.task,
-        queue=held.delivery.queue,
-        error=f"{error.type}: {error.message}",
-        retry_in=row[10] if row[3] == OutcomeKind.RETRY else None,
-    )

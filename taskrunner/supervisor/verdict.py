@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from taskrunner.brokers.base import Blame, Outcome, OutcomeKind
+from taskrunner.events import RunFailed
 from taskrunner.frames import Why
 from taskrunner.message import ErrorInfo
 from taskrunner.retry import Decision, after_crash, after_timeout
@@ -110,8 +112,17 @@ def released(held: Held, *, started: bool = False) -> Outcome:
     return outcome(held, OutcomeKind.RELEASED, started=started)
 
 
-def all_released(helds: Iterable[Held]) -> list[Outcome]:
-    return [released(held) for held in helds]
+def run_failed(held: Held, row: Sequence[Any]) -> RunFailed:
+    """What is told of an outcome, as the list of its fields, that has an error."""
+    outcome = Outcome._make(row)
+    error = ErrorInfo.unpack(outcome.error or b"")
+    return RunFailed(
+        job_id=held.delivery.id,
+        task=held.task,
+        queue=held.delivery.queue,
+        error=f"{error.type}: {error.message}",
+        retry_in=outcome.delay if outcome.kind == OutcomeKind.RETRY else None,
+    )
 
 
 def outcome(held: Held, kind: OutcomeKind, **fields: object) -> Outcome:

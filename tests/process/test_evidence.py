@@ -48,6 +48,7 @@ def test_of_a_process_that_dies_its_signal_its_memory_and_its_last_lines_are_kep
     assert "Segmentation fault" in error_of(fell).traceback
     assert "in segfault" in error_of(fell).traceback
     assert "in segfault" in fleet.log(), "the stacks are in the log too"
+    assert f"not retried [segfault {fell.id}]" in fleet.log()
     assert "printed before the fall" in fleet.log(), "and standard error goes where it went"
 
 
