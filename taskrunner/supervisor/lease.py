@@ -145,12 +145,13 @@ class LeaseService:
 
     def _beat(self, now: float) -> None:
         node = self._membership.info
-        away: frozenset[str] = frozenset()
+        away = self._unjoined()
+        queues = [queue for queue in self._membership.queues() if queue not in away]
         try:
-            cancelled = self._broker.beat(node, self._membership.queues())
+            cancelled = self._broker.beat(node, queues)
         except PartlyUnavailable as error:
-            cancelled, away = error.answer, error.queues
-            self._outage.partly(away, error)
+            cancelled, away = error.answer, away | error.queues
+            self._outage.partly(error.queues, error)
         except BrokerUnavailable as error:
             self._outage.failed(error)
             self._next_beat = now + RETRY_S
@@ -166,6 +167,15 @@ class LeaseService:
             self._hears.cancels(cancelled)
         self._beat_among_orphans()
 
+    def _unjoined(self) -> frozenset[str]:
+        """The queues that are away since before this node could join them."""
+        try:
+            self._membership.join_rest()
+        except PartlyUnavailable as error:
+            self._outage.partly(error.queues, error)
+            return error.queues
+        return frozenset()
+
     def _renewed(self, now: float, lease: float, away: frozenset[str]) -> None:
         """The lease was renewed, but in the queues that are away."""
         self._missed = {queue: self._missed.get(queue, self._beaten_at) for queue in away}
@@ -178,7 +188,5 @@ class LeaseService:
     def _beat_among_orphans(self) -> None:
         try:
             self._membership.beat_among_orphans()
-        except PartlyUnavailable:
-            pass  # what is away there is nobody's work
         except BrokerUnavailable as error:
             self._outage.failed(error)

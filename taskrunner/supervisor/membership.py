@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from taskrunner.brokers.base import Broker, NodeInfo
 from taskrunner.clock import Clock
 from taskrunner.config import Config
+from taskrunner.errors import PartlyUnavailable
 from taskrunner.events import Events, NodeWasLost
 from taskrunner.supervisor.identity import new_node
 from taskrunner.supervisor.plan import Planner
@@ -32,6 +33,8 @@ class Membership:
         self._lock = threading.Lock()
         self._info = new_node(config, planner.queues, clock)
         self._orphans: tuple[str, ...] = ()
+        self._unjoined: frozenset[str] = frozenset()
+        """queues of a part of the store that was away"""
 
     @property
     def info(self) -> NodeInfo:
@@ -58,7 +61,27 @@ class Membership:
         if self._config.queues is None:
             self._planner.add([DEFAULT_QUEUE, *self._broker.queues()])
         self._info = replace(self._info, queues=tuple(self._planner.queues))
-        self._broker.join(self._info, self._planner.queues)
+        self._unjoined = self._join(self._info, self._planner.queues)
+
+    def _join(self, info: NodeInfo, queues: Sequence[str]) -> frozenset[str]:
+        """Join these queues; those that are away while others are there."""
+        try:
+            self._broker.join(info, queues)
+        except PartlyUnavailable as error:
+            return error.queues
+        return frozenset()
+
+    def join_rest(self) -> None:
+        """Join the queues that were away, under the same id: else the first beat that reaches them
+        would find this node unknown there. Raises PartlyUnavailable for those that still are."""
+        with self._lock:
+            if self._unjoined:
+                try:
+                    self._broker.join(self._info, sorted(self._unjoined))
+                except PartlyUnavailable as error:
+                    self._unjoined = error.queues
+                    raise
+                self._unjoined = frozenset()
 
     def refresh(self) -> bool:
         """Serve the queues that have appeared; True if there were any. Raises BrokerUnavailable."""
@@ -70,7 +93,7 @@ class Membership:
             return False
         with self._lock:
             info = replace(self._info, queues=(*known, *new))
-            self._broker.join(info, new)
+            self._unjoined |= self._join(info, new)
             self._info = info
             self._planner.add(new)
         return True
@@ -87,7 +110,7 @@ class Membership:
         with self._lock:
             new = [queue for queue in orphans if queue not in self._orphans]
             if new:
-                self._broker.join(self._info, new)
+                self._join(self._info, new)
             # One that is served again is left alone: without beats this node is forgotten there.
             self._orphans = tuple(orphans)
         return bool(new)
@@ -97,7 +120,7 @@ class Membership:
         NodeLost: what becomes of a queue that nobody serves must not cost this node its id. Raises
         BrokerUnavailable."""
         if self._orphans:
-            self._broker.join(self._info, self._orphans)
+            self._join(self._info, self._orphans)
 
     def lost(self, node: str, disown: Callable[[str], None]) -> None:
         """The store took back what this id held: go on under a new one.
@@ -110,5 +133,5 @@ class Membership:
             self._events.emit(NodeWasLost())
             disown(node)
             info = new_node(self._config, self._planner.queues, self._clock)
-            self._broker.join(info, self._planner.queues)
+            self._unjoined = self._join(info, self._planner.queues)
             self._info = info

@@ -16,7 +16,7 @@ from taskrunner.brokers.base import Broker
 from taskrunner.errors import PartlyUnavailable
 
 ANSWERED: Final = frozenset(
-    {"fetch", "note", "due", "promote", "join", "leave", "commands", "reap", "held", "sweep"}
+    {"fetch", "note", "due", "promote", "leave", "commands", "reap", "held", "sweep"}
     | {"stats", "queues", "nodes"}
 )
 """Calls whose answer means something without the queues that are away."""

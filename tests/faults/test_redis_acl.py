@@ -142,13 +142,19 @@ def test_another_namespace_is_an_outage_with_a_name(guarded: RedisServer) -> Non
     broker.close()
 
 
-def test_a_cluster_wants_two_more() -> None:
-    with RedisCluster(masters=1) as cluster:
-        cluster.nodes[0].ask(*rule())
+def test_a_cluster_wants_two_more(redis_cluster: RedisCluster) -> None:
+    def set_rights(*command: str) -> None:
+        for node in redis_cluster.nodes:
+            node.ask(*command)
+
+    set_rights(*rule())
+    try:
         with pytest.raises(BrokerUnavailable, match="does not permit this"):
-            broker_at(cluster.url).queues()
-        cluster.nodes[0].ask(*rule(*besides("a cluster")))
-        use(cluster.url)
+            broker_at(redis_cluster.url).queues()
+        set_rights(*rule(*besides("a cluster")))
+        use(redis_cluster.url)
+    finally:
+        set_rights("ACL", "DELUSER", "shop")
 
 
 def test_sentinels_want_one_more() -> None:

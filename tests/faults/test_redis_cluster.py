@@ -30,11 +30,10 @@ from tests.faults.test_redis_connections import in_child
 T = TypeVar("T")
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[RedisCluster]:
+@pytest.fixture
+def cluster(redis_cluster: RedisCluster) -> RedisCluster:
     """For tests that leave it in order."""
-    with RedisCluster() as cluster:
-        yield cluster
+    return redis_cluster
 
 
 @pytest.fixture

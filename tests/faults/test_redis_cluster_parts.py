@@ -27,6 +27,7 @@ from taskrunner.errors import BrokerUnavailable, PartlyUnavailable
 from taskrunner.states import State
 from taskrunner.testing._conformance_kit import LEASE, Store, make_message, make_outcome
 from taskrunner.testing.redis_cluster import RedisCluster
+from taskrunner.testing.waiting import eventually
 
 T = TypeVar("T")
 NODE = NodeInfo("n1", LEASE)
@@ -168,3 +169,25 @@ def test_a_mailbox_finds_another_server_when_its_own_falls(torn: Torn) -> None:
     left = next(node for node in torn.cluster.nodes if node.is_running)
     left.ask("PUBLISH", torn.broker._keys.everybody, "4 new")
     assert mailbox.wait(5.0) == [Bell(BellKind.QUEUE, "new")]
+
+
+def test_a_cluster_that_wants_all_its_servers_is_away_as_a_whole(torn: Torn) -> None:
+    """CLUSTERDOWN, as by default."""
+    left = [node for node in torn.cluster.nodes if node.is_running]
+
+    def wants_all(answer: str) -> None:
+        for node in left:
+            node.ask("CONFIG", "SET", "cluster-require-full-coverage", answer)
+
+    def complaint() -> str:
+        try:
+            torn.broker.stats([torn.here])
+        except BrokerUnavailable as error:
+            return str(error)
+        return ""
+
+    assert complaint() == ""
+    wants_all("yes")
+    eventually(lambda: "The cluster is down" in complaint(), timeout=20)
+    wants_all("no")
+    eventually(lambda: complaint() == "", timeout=20)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from hashlib import sha1
 from importlib import resources
+from typing import Any
 
 import pytest
+from redis.exceptions import NoScriptError, ResponseError
 
-from taskrunner.brokers.redis.keys import QUEUE_KEYS, QUEUE_PREFIXES
+from taskrunner.brokers.redis.keys import QUEUE_KEYS, QUEUE_PREFIXES, Keys
 from taskrunner.brokers.redis.scripts import NAMES, Script, Scripts
 
 FOLDER = resources.files("taskrunner.brokers.redis")
@@ -68,3 +72,61 @@ def test_only_what_fills_a_store_is_refused_by_a_full_one() -> None:
     modern = {name: Script.read(name).modern.decode().splitlines()[0] for name in NAMES}
     refused = {name for name, line in modern.items() if line == "#!lua"}
     assert refused == {"enqueue", "register", "set_skew", "tick"}
+
+
+# -- being called
+
+
+class Servers:
+    """Two that answer scripts, each with a cache of its own, by the last letter of a queue's name."""
+
+    def __init__(self, *, modern: bool = True) -> None:
+        self.modern = modern
+        self.known: dict[str, set[str]] = {"a": set(), "b": set()}
+        self.steps: list[list[str]] = []
+
+    def talk(self, scripts: Scripts, *queues: str) -> list[Any]:
+        talk = scripts.run([scripts.get(queue, ["id"]) for queue in queues])
+        replies: list[Any] = []
+        try:
+            requests = next(talk)
+            while True:
+                self.steps.append([request[0] for request in requests])
+                replies = [self._answer(request) for request in requests]
+                requests = talk.send(replies)
+        except StopIteration as end:
+            return list(end.value)
+
+    def _answer(self, request: Sequence[Any]) -> Any:
+        name, script, _, key = request[:4]
+        known = self.known[key.partition("}")[0][-1]]
+        if name == "EVAL":
+            if script.startswith(b"#!") and not self.modern:
+                return ResponseError("Error compiling script (new function): unexpected '#'")
+            known.add(sha1(script).hexdigest())
+        elif script not in known:
+            return NoScriptError("No matching script")
+        return [key]
+
+
+def scripts() -> Scripts:
+    return Scripts(Keys("ns"), keep_ms=1)
+
+
+def test_what_a_server_does_not_know_is_sent_to_it_once() -> None:
+    servers, made = Servers(), scripts()
+    found = servers.talk(made, "a", "b", "a", "b")
+    assert found == [[f"{{ns:{queue}}}:meta"] for queue in "abab"]
+    calls, texts = ["EVALSHA"] * 4, ["EVAL", "EVALSHA", "EVALSHA", "EVALSHA"]
+    assert servers.steps == [calls, texts, ["EVAL", "EVALSHA"]]
+    servers.steps.clear()
+    servers.talk(made, "b", "a")
+    assert servers.steps == [["EVALSHA", "EVALSHA"]]
+
+
+def test_a_server_that_cannot_read_the_first_line_gets_the_text_without_it() -> None:
+    servers, made = Servers(modern=False), scripts()
+    assert servers.talk(made, "a", "a") == [["{ns:a}:meta"]] * 2
+    assert servers.steps == [["EVALSHA"] * 2, ["EVAL", "EVALSHA"], ["EVAL", "EVALSHA"]]
+    servers.talk(made, "a")
+    assert servers.steps[-1] == ["EVALSHA"]

@@ -41,7 +41,17 @@ class SickBroker(MemoryBroker):
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
-        if name not in ("fetch", "settle", "note", "beat", "due", "promote", "reap", "sweep"):
+        if name not in (
+            "fetch",
+            "settle",
+            "note",
+            "beat",
+            "due",
+            "promote",
+            "reap",
+            "sweep",
+            "join",
+        ):
             return found
         return lambda *args, **named: self._call(name, found, *args, **named)
 

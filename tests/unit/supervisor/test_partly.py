@@ -29,7 +29,7 @@ class TwoServers(OnePart):
     def __init__(self, **settings: Any) -> None:
         super().__init__(HERE, THERE, **settings)
         self.away: frozenset[str] = frozenset()
-        for name in ("fetch", "settle", "beat", "due", "reap", "sweep"):
+        for name in ("fetch", "settle", "beat", "due", "reap", "sweep", "join"):
             self.broker.ills[name] = self._ill(name)
 
     def _ill(self, name: str) -> Callable[..., None]:
@@ -60,6 +60,9 @@ class TwoServers(OnePart):
 
     def _beat(self, node: NodeInfo, queues: Sequence[str]) -> list[Any]:
         return MemoryBroker.beat(self.broker, node, self._queues(queues))
+
+    def _join(self, node: NodeInfo, queues: Sequence[str]) -> None:
+        MemoryBroker.join(self.broker, node, self._queues(queues))
 
     def _due(self, queues: Sequence[str], horizon: float, limit: int) -> list[Any]:
         return MemoryBroker.due(self.broker, self._queues(queues), horizon, limit)
@@ -266,6 +269,26 @@ def test_beats_come_sooner_while_a_part_is_away() -> None:
     before = node.broker.calls["beat"]
     alone.pass_time(5.0)
     assert 8 <= node.broker.calls["beat"] - before <= 10
+
+
+def test_a_queue_that_was_away_from_the_start_is_joined_under_the_same_id() -> None:
+    """And not found by a beat that does not know this node: that would cost it its id everywhere."""
+    node = TwoServers()
+    node.away = frozenset({THERE})
+    node.broker.leave(node.id, [HERE, THERE])
+    node.parts.membership.join()
+    lease = node.parts.lease
+    for _ in range(2):
+        lease._next_beat = 0.0
+        lease.run_once()
+    assert node.parts.outage.queues == {THERE}
+    node.away = frozenset()
+    lease._next_beat = 0.0
+    lease.run_once()
+    assert node.parts.outage.queues == frozenset()
+    assert node.heard["node_lost"] == []
+    node.enqueue("a", queue=THERE)
+    assert len(node.broker.fetch(node.id, [Take(THERE, 1)], 1).deliveries) == 1
 
 
 # -- what was fetched and has not started
