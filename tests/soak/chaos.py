@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,7 @@ class Chaos:
             self.kill_fork_server: 3,
             self.kill_supervisor: 3,
             self.pause_child: 3,
+            self.reload: 3,
             self.cut: 4,
             self.lose_request: 5,
             self.lose_reply: 5,
@@ -212,6 +214,13 @@ class Chaos:
         _node(slot).crash()
         self._note("supervisor killed", began, slot=slot.name, repeats=True)
         self._start_later(slot)
+
+    def reload(self, slot: Slot) -> None:
+        """HUP: new children take over one by one, and the old ones finish what they run."""
+        node = _node(slot)
+        if " started: " in node.log:
+            node.send_signal(signal.SIGHUP)
+            self._note("HUP", monotonic(), slot=slot.name)
 
     def end_supervisor(self, slot: Slot) -> None:
         """TERM: it gives back what it has not started, and ends by itself. One that has only been
