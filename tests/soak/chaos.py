@@ -110,6 +110,10 @@ class Chaos:
         self._next_at = monotonic()
         self._waiting: Callable[[], None] | None = None
         """what is to be done to the store as soon as no node is cut off from it"""
+        self._weigh()
+
+    def _weigh(self) -> None:
+        """How often each fault is chosen."""
         self._at_any_time: dict[Callable[[Slot], None], int] = {
             self.kill_child: 8,
             self.kill_fork_server: 3,
