@@ -310,8 +310,8 @@ class Broker(BrokerClient):
 
     @abstractmethod
     def beat(self, node: NodeInfo, queues: Sequence[str]) -> list[tuple[JobKey, int]]:
-        """Renew the lease in these queues; answers the held jobs that are marked for cancelling,
-        with their delivery's number. Rings COMMAND again while a command waits. Raises NodeLost
+        """Renew the lease in these queues, and tell others how the node is now; answers the held
+        jobs that are marked for cancelling, with their delivery's number. Rings COMMAND again while a command waits. Raises NodeLost
         where one of the queues no longer knows the node."""
 
     @abstractmethod

@@ -294,7 +294,10 @@ class NodeInfo:
     """together with the four above: proof that a node of the same host is dead"""
     started_at: float = 0.0
     processes: int = 0
+    """that take jobs, or will in a moment"""
     concurrency: int = 1
+    busy: int = 0
+    """jobs that run, at its last beat"""
     queues: tuple[str, ...] = ()
     version: str = ""
     seen_ago: float = 0.0

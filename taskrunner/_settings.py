@@ -24,6 +24,7 @@ PREFIX: Final = "TASKRUNNER_"
 TEST_PREFIX: Final = "TASKRUNNER_TEST_"
 COMMAND_LINE: Final = "command line"
 CODE: Final = "App(...)"
+MOST_PROCESSES: Final = 1024
 LARGEST_BYTES: Final = 32 * 1024 * 1024
 """Half of the largest frame that a pipe to a child carries."""
 
@@ -61,6 +62,25 @@ def whole(lowest: int, highest: int, *, none: str | None = None) -> Kind:
 
     words = f"a whole number from {lowest} to {highest}"
     return Kind(f"{words}, or {none!r}" if none else words, check, _or_word(int, none))
+
+
+def whole_or_range(lowest: int, highest: int) -> Kind:
+    """A whole number, or text such as `2..16`, which stays text."""
+    one = whole(lowest, highest)
+
+    def check(value: Any) -> int | str:
+        if not isinstance(value, str):
+            return int(one.check(value))
+        low, high = (one.check(int(part)) for part in value.split(".."))
+        if low > high:
+            raise ValueError
+        return f"{low}..{high}"
+
+    return Kind(f"{one.accepts}, or a range such as 2..16", check, _number_if_it_is_one)
+
+
+def _number_if_it_is_one(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
 
 
 def seconds(lowest: float, *, none: str | None = None) -> Kind:
@@ -180,7 +200,9 @@ KINDS: Final[Mapping[str, Kind]] = {
         _queues,
     ),
     "strict": _yes_or_no(),
-    "processes": whole(1, 1024),
+    "processes": whole_or_range(1, MOST_PROCESSES),
+    "grow_after_s": seconds(0),
+    "shrink_after_s": seconds(0),
     "concurrency": whole(1, 10_000),
     "prefetch": whole(0, 100_000, none="auto"),
     "prefetch_limit_bytes": _BYTES,

@@ -22,7 +22,7 @@ from taskrunner import context, registry
 from taskrunner.backends.base import ResultBackend
 from taskrunner.brokers.base import BrokerClient, Receipt
 from taskrunner.codec import Codec, Encoder
-from taskrunner.config import Config
+from taskrunner.config import Config, span
 from taskrunner.errors import ArgumentError, DeclarationError, OptionError, UnknownTask
 from taskrunner.job import Job
 from taskrunner.message import Message
@@ -271,13 +271,13 @@ class App:
     # -- run
 
     def running(
-        self, *, processes: int | None = None, threads: int | None = None, **settings: Any
+        self, *, processes: int | str | None = None, threads: int | None = None, **settings: Any
     ) -> AbstractContextManager[None]:
         """A supervisor inside this program, for scripts and tests: jobs run while the block is
         open.
 
-        `processes` worker processes (as many as there are CPUs), which import the application:
-        a script needs a main guard. Or `threads` of this very process, for tasks that no other
+        `processes` worker processes (as many as there are CPUs; a range such as "2..16" moves with
+        the load), which import the application: a script needs a main guard. Or `threads` of this very process, for tasks that no other
         process could import. `settings` go over those of the App. Raises StartError where it
         cannot start, DeclarationError where a worker's own import reaches this call.
         """
@@ -286,9 +286,9 @@ class App:
                 "app.running() was called while a worker process imported this module: put what "
                 "starts the program under `if __name__ == '__main__':`"
             )
-        for name, number in (("processes", processes), ("threads", threads)):
-            if number is not None and (type(number) is not int or number < 1):
-                raise OptionError(f"{name}={number!r}: expected a whole number, 1 or more")
+        if threads is not None and (type(threads) is not int or threads < 1):
+            raise OptionError(f"threads={threads!r}: expected a whole number, 1 or more")
+        span({"processes": processes})  # a mistake is an error of this call
         if processes is not None and threads is not None:
             raise OptionError("processes and threads were both given: expected one of them")
         config = self._wiring.config_with(settings)

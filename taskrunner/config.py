@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from taskrunner import _settings
 from taskrunner._settings import CODE, COMMAND_LINE, hide_password, hide_passwords
-from taskrunner.errors import ConfigError
+from taskrunner.errors import ConfigError, OptionError
 
 __all__ = ["CODE", "COMMAND_LINE", "SETTING_NAMES", "Config", "hide_password", "hide_passwords"]
 
@@ -39,6 +39,11 @@ class Config:
     strict: bool = False
     """drain queues in the order of their weights instead of sharing by them"""
     processes: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """the fewest, where it was given as a range"""
+    grow_after_s: float = 0.5
+    """how long work must wait, with every process busy, until there is one more"""
+    shrink_after_s: float = 30.0
+    """how long fewer processes must have been enough"""
     concurrency: int = 1
     """jobs at once in each process"""
     prefetch: int | None = None
@@ -81,6 +86,8 @@ class Config:
     """how long the store may take to confirm a job's `durability`"""
     log_level: str = "info"
     log_format: str = "text"
+    processes_max: int | None = field(default=None, kw_only=True)
+    """the most, where `processes` was given as a range; None: always as many as `processes`"""
     sources: Mapping[str, str] = field(
         default_factory=lambda: MappingProxyType({}), compare=False, kw_only=True
     )
@@ -121,7 +128,7 @@ class Config:
                     problems.append(str(problem))
         if problems:
             raise ConfigError(problems)
-        return cls(**values, sources=MappingProxyType(sources))
+        return cls(**{**values, **span(values)}, sources=MappingProxyType(sources))
 
     def source(self, name: str) -> str:
         """Where this setting came from."""
@@ -129,7 +136,7 @@ class Config:
 
     def pack(self) -> dict[str, Any]:
         """As plain values, for another process. Passwords are in it."""
-        values = {name: getattr(self, name) for name in SETTING_NAMES}
+        values = {name: getattr(self, name) for name in (*SETTING_NAMES, "processes_max")}
         if self.queues is not None:
             values["queues"] = [list(pair) for pair in self.queues]
         return {**values, "sources": dict(self.sources)}
@@ -142,16 +149,41 @@ class Config:
             values["queues"] = tuple((name, weight) for name, weight in values["queues"])
         return cls(**{**values, "sources": MappingProxyType(values["sources"])})
 
+    @property
+    def most_processes(self) -> int:
+        """What `processes` allows at most."""
+        return max(self.processes, self.processes_max or 0)
+
     def shown(self, name: str) -> Any:
         """A setting's value as it may be printed: with the password of a URL hidden."""
         value = getattr(self, name)
+        if name == "processes" and self.most_processes > self.processes:
+            return f"{self.processes}..{self.most_processes}"
         return hide_password(value) if name in _URLS and value is not None else value
 
     def __repr__(self) -> str:
         return f"Config({', '.join(f'{name}={self.shown(name)!r}' for name in SETTING_NAMES)})"
 
 
-SETTING_NAMES: Final = tuple(f.name for f in fields(Config) if f.name != "sources")
+def span(values: Mapping[str, Any]) -> dict[str, int | None]:
+    """The two fields of the setting `processes`, where it is among these values. Raises OptionError
+    for one that is not accepted."""
+    if values.get("processes") is None:
+        return {}
+    kind = _settings.KINDS["processes"]
+    try:
+        checked = kind.check(values["processes"])
+    except (ValueError, TypeError) as error:
+        text = f"processes={values['processes']!r}: expected {kind.accepts}"
+        raise OptionError(text) from error
+    if isinstance(checked, int):
+        return {"processes": checked, "processes_max": None}
+    low, high = map(int, checked.split(".."))
+    return {"processes": low, "processes_max": high}
+
+
+_NOT_SETTINGS: Final = ("sources", "processes_max")
+SETTING_NAMES: Final = tuple(f.name for f in fields(Config) if f.name not in _NOT_SETTINGS)
 """Every setting, in the order the docs list them."""
 
 assert set(SETTING_NAMES) == set(_settings.KINDS)

@@ -17,6 +17,7 @@
     │   ├── BrokerFull                   the store has no room for more jobs
     │   ├── NotConfirmed                 the store cannot confirm the durability asked for
     │   └── NodeLost                     the store no longer knows this node
+    ├── NodeNotFound                 (also LookupError) no node of that id beats
     ├── UnknownTask                  (also LookupError) nobody declared a task of that name
     ├── OptionError                  (also ValueError) an option has a value it does not accept
     ├── ArgumentError                (also TypeError) a value cannot be carried
@@ -174,6 +175,10 @@ class NotConfirmed(BrokerError):
 
 class NodeLost(BrokerError):
     """The store does not know this node (any more): its lease ran out and its jobs were taken back."""
+
+
+class NodeNotFound(TaskrunnerError, LookupError):
+    """There is no such node."""
 
 
 class UnknownTask(TaskrunnerError, LookupError):

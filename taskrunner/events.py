@@ -102,6 +102,26 @@ class MemoryLimitTooLow(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PoolResized(Event):
+    """There are to be so many processes instead of so many; the same number: another was asked for
+    and cannot be."""
+
+    processes: int
+    before: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolBounded(Event):
+    """Work waits, and there will be fewer processes than that would take, because of what the
+    machine has to give."""
+
+    processes: int
+    wanted: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reloading(Event):
     """The application is imported anew, to replace the processes that run it."""
 

@@ -217,6 +217,12 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
+def _pool_resized(event: events.PoolResized) -> str:
+    count = _count(event.processes, "process")
+    kept = event.processes == event.before
+    return f"{count} as before: {event.why}" if kept else f"{count} now: {event.why}"
+
+
 def _reloaded(event: events.Reloaded) -> str:
     text = f"new code is in place, in {_count(event.processes, 'process')}"
     for what, names in (("new tasks", event.new), ("gone", event.gone)):
@@ -280,6 +286,11 @@ _LINES: Final[Mapping[type[Event], tuple[_Level, Callable[[Any], str]]]] = {
             f"a child that has run nothing yet takes {e.resident / 2**20:.0f} MiB of memory, and"
             f" max_memory_bytes is {e.limit / 2**20:.0f} MiB: no child can keep to that"
         ),
+    ),
+    events.PoolResized: (logging.INFO, _pool_resized),
+    events.PoolBounded: (
+        logging.INFO,
+        lambda e: f"{_count(e.processes, 'process')}, though work waits for more: {e.why}",
     ),
     events.Reloading: (logging.INFO, lambda _: "importing the application anew"),
     events.Reloaded: (logging.INFO, _reloaded),

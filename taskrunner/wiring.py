@@ -83,7 +83,8 @@ class Wiring:
         loaded = self._told(Config.load(code={**self._settings, **settings}))
         if not self._adopted:
             return loaded
-        return replace(self.config, **{name: getattr(loaded, name) for name in settings})
+        names = [*settings, *(["processes_max"] if "processes" in settings else [])]
+        return replace(self.config, **{name: getattr(loaded, name) for name in names})
 
     @property
     def broker(self) -> BrokerClient:

@@ -25,7 +25,10 @@ class Exit(IntEnum):
     USAGE = 2, "a bad option or argument; a task that nobody declared; a payload over the limit"
     CONFIG = 3, "a bad setting, a URL nobody answers to, or no App where one was named"
     BROKER = 4, "the broker is away, refuses the password, is full or does not confirm a job"
-    NOT_FOUND = 5, "there is no record of that job; `health`: there is no such node, or none at all"
+    NOT_FOUND = (
+        5,
+        "there is no record of that job; `health`, `control`: no such node, or none at all",
+    )
     START = 6, "the supervisor could not start its processes"
     REFUSED = 7, "an unfinished job has that id; `cancel`: the job was finished"
     NODE_FAILED = 8, "`run`: a part of the supervisor failed again and again; see its log"
@@ -41,6 +44,7 @@ class Exit(IntEnum):
 _OF_ERRORS: Final[Mapping[type[errors.TaskrunnerError], Exit]] = {
     errors.ResultTimeout: Exit.TIMEOUT,
     errors.JobNotFound: Exit.NOT_FOUND,
+    errors.NodeNotFound: Exit.NOT_FOUND,
     errors.DuplicateJob: Exit.REFUSED,
     errors.AmbiguousJob: Exit.USAGE,
     errors.JobError: Exit.JOB_FAILED,

@@ -27,6 +27,8 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "status": "taskrunner.cli.jobs",
     "cancel": "taskrunner.cli.jobs",
     "queues": "taskrunner.cli.queues",
+    "nodes": "taskrunner.cli.nodes",
+    "control": "taskrunner.cli.nodes",
     "health": "taskrunner.cli.health",
     "check": "taskrunner.cli.check",
     "doctor": "taskrunner.cli.doctor",

@@ -44,7 +44,11 @@ def _limit_options(command: Any) -> Any:
     help="Queues to serve with their weights: critical=6,default=3,low=1. [default: every queue]",
 )
 @click.option("--strict", is_flag=True, help="Drain queues by weight instead of sharing by it.")
-@click.option("--processes", metavar="N", help="Worker processes. [default: one for each CPU]")
+@click.option(
+    "--processes",
+    metavar="N|LOW..HIGH",
+    help="Worker processes; as many of a range as the load needs. [default: one for each CPU]",
+)
 @click.option("--concurrency", metavar="N", help="Jobs at once in each process. [default: 1]")
 @click.option(
     "--prefetch", metavar="auto|N", help="Jobs given to a process ahead of time. [default: auto]"
@@ -59,7 +63,8 @@ def run(app: str, strict: bool, **arguments: str | None) -> None:
     """Run the jobs of APP, which is MODULE:ATTRIBUTE, found from the current folder.
 
     TERM or Ctrl-C stops it: it takes no more jobs and lets the running ones finish; a second one
-    skips the waiting. What is not finished goes back to its queue.
+    skips the waiting. What is not finished goes back to its queue. HUP loads new code without a
+    gap; TTIN and TTOU start a process more and end one; USR1 logs its state.
     """
     found = settle(app, {**arguments, "strict": strict or None})
     try:

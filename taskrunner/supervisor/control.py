@@ -35,6 +35,8 @@ class Does(Protocol):
 
     def stop(self) -> None: ...
     def reload(self) -> None: ...
+    def grow(self) -> None: ...
+    def shrink(self) -> None: ...
     def dump(self) -> None: ...
 
 
@@ -62,6 +64,8 @@ class Control:
         self._commands: dict[str, Callable[[Details], None]] = {
             "stop": lambda _: does.stop(),
             "reload": lambda _: does.reload(),
+            "grow": lambda _: does.grow(),
+            "shrink": lambda _: does.shrink(),
             "dump": lambda _: does.dump(),
             PROBE: probes.begin,
         }
@@ -78,6 +82,10 @@ class Control:
                     self._does.stop()
                 case signal.SIGHUP:
                     self._does.reload()
+                case signal.SIGTTIN:
+                    self._does.grow()
+                case signal.SIGTTOU:
+                    self._does.shrink()
                 case signal.SIGUSR1:
                     self._does.dump()
                 case other:

@@ -129,6 +129,13 @@ class Dispatcher:
         with self._lock:
             return len(self._lines) + sum(len(child.held) for child in self._children)
 
+    def load(self) -> tuple[int, int, int]:
+        """Slots in use, slots that are free, and jobs that wait here for one."""
+        with self._lock:
+            in_use = sum(min(len(c.held), c.concurrency) for c in self._children)
+            free = sum(c.idle_slots for c in self._children if c.may_receive)
+            return in_use, free, self._lines.wanting
+
     def numbers(self) -> set[tuple[str, int]]:
         """The tokens of all of them."""
         with self._lock:

@@ -12,7 +12,7 @@ from types import ModuleType
 
 from taskrunner.app import App
 from taskrunner.brokers.base import Broker
-from taskrunner.config import Config
+from taskrunner.config import Config, span
 from taskrunner.errors import StartError
 from taskrunner.events import Events
 from taskrunner.supervisor.generation import (
@@ -29,7 +29,7 @@ from taskrunner.supervisor.waits import run_loop
 
 @contextmanager
 def running(
-    app: App, *, processes: int | None, threads: int | None, config: Config
+    app: App, *, processes: int | str | None, threads: int | None, config: Config
 ) -> Iterator[None]:
     """Run a supervisor in a thread of its own until the block ends; touches no signal handler.
 
@@ -37,10 +37,10 @@ def running(
     import. Raises StartError where the tasks cannot be imported and `threads` was not asked for.
     """
     if threads is not None:
-        config = replace(config, processes=1, concurrency=threads)
+        config = replace(config, processes=1, processes_max=None, concurrency=threads)
         target = None
     else:
-        config = replace(config, processes=processes or config.processes)
+        config = replace(config, **span({"processes": processes}))  # type: ignore[arg-type]
         check_backend(app)
         target = find_target(app)
     node = _Embedded(app, config, target)

@@ -32,13 +32,20 @@ class Membership:
         self._events = events
         self._lock = threading.Lock()
         self._info = new_node(config, planner.queues, clock)
+        self._shown = config.processes, 0
         self._orphans: tuple[str, ...] = ()
         self._unjoined: frozenset[str] = frozenset()
         """queues of a part of the store that was away"""
 
     @property
     def info(self) -> NodeInfo:
-        return self._info
+        """This node as others see it, as it is now."""
+        processes, busy = self._shown
+        return replace(self._info, processes=processes, busy=busy)
+
+    def shows(self, *, processes: int, busy: int) -> None:
+        """What the next beat tells. Any thread."""
+        self._shown = processes, busy
 
     @property
     def id(self) -> str:

@@ -37,6 +37,7 @@ from taskrunner.supervisor.readiness import Readiness, SelfProbe
 from taskrunner.supervisor.renewal import Renewal
 from taskrunner.supervisor.rollover import Rollover
 from taskrunner.supervisor.settle import SettleService
+from taskrunner.supervisor.sizing import Sizing
 from taskrunner.supervisor.timelimits import TimeLimits
 from taskrunner.supervisor.upcalls import UpcallService
 
@@ -246,4 +247,14 @@ class Parts:
             start_timeout_s=self._around.config.start_timeout_s,
             learnt=self.scheduler.hurry,
             gave_up=node.give_up,
+        )
+        self.sizing = Sizing(
+            config=self._around.config,
+            clock=self._around.clock,
+            events=self._around.events,
+            broker=self._reachable,
+            membership=self.membership,
+            dispatcher=self.dispatcher,
+            pool=self.pool,
+            rolls=self.rollover,
         )

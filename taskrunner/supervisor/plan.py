@@ -24,6 +24,14 @@ class Planner:
         self._parked: dict[str, frozenset[str]] = {}
         """by queue: keys under which jobs are parked that this node can run"""
         self._credit = dict.fromkeys(self._weights, 0.0)
+        self._left: dict[str, int] = {}
+        self.learnt = 0
+        """how often a fetch has told what it left"""
+
+    @property
+    def left(self) -> int:
+        """Jobs that the last fetches left in the store, because there was no room for them."""
+        return sum(self._left.copy().values())
 
     @property
     def queues(self) -> list[str]:
@@ -55,6 +63,8 @@ class Planner:
         """What a fetch answered. A queue that gave less than its limit has listed this node as
         idle: it is not asked again until a bell rings. One that gave its limit has not, and is.
         The former has nothing parked any more either, under the keys that were asked."""
+        self._left.update(fetched.left)
+        self.learnt += 1
         got = Counter(delivery.queue for delivery in fetched.deliveries)
         for take in plan:
             if got[take.queue] >= take.limit:

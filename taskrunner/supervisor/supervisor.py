@@ -91,7 +91,7 @@ class Supervisor:
         self._readiness, self._self_probe = parts.readiness, parts.self_probe
         self._health_port = parts.health_port
         self.control = parts.control
-        self._rollover = parts.rollover
+        self._rollover, self._sizing = parts.rollover, parts.sizing
 
     # -- the story
 
@@ -109,7 +109,7 @@ class Supervisor:
                 self._events.emit(
                     NodeStarted(
                         node=self._membership.id,
-                        processes=self._config.processes,
+                        processes=self._pool.target,
                         queues=tuple(self._membership.queues()),
                     )
                 )
@@ -229,6 +229,12 @@ class Supervisor:
     def reload(self) -> None:
         self._rollover.reload()
 
+    def grow(self) -> None:
+        self._sizing.more()
+
+    def shrink(self) -> None:
+        self._sizing.fewer()
+
     def dump(self) -> None:
         held, unsettled = self._dispatcher.count, self._settle.pending
         lines = [f"node {self._membership.id} holds {held} jobs, {unsettled} to settle"]
@@ -324,6 +330,7 @@ class Supervisor:
         self._pool.relieve()
         self._checkup.look(self._pool.children)
         self._renewal.look()
+        self._sizing.look()
         return BUSY_LOOK_S if busy else IDLE_LOOK_S
 
     def _callback_failed(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

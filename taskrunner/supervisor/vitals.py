@@ -66,6 +66,13 @@ def share(before: Vitals, now: Vitals, seconds: float) -> float:
     return max(wanted, default=0.0) / seconds
 
 
+def demand(before: Vitals, now: Vitals, seconds: float) -> float:
+    """How many processors all its threads together wanted in between."""
+    nothing = Cpu(0.0)
+    wanted = (_wanted(before.cpu.get(thread, nothing), cpu) for thread, cpu in now.cpu.items())
+    return sum(wanted) / seconds
+
+
 def _wanted(before: Cpu, now: Cpu) -> float:
     """With the time it waited for a processor, since on a machine with too much to do one that
     computes gets little; but not of one that only wakes, looks and sleeps again."""

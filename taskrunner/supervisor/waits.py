@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -35,6 +37,31 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
     doing.cancel()
     await asyncio.wait({doing})
     return False
+
+
+async def apart(work: Callable[[], T]) -> T:
+    """Do something that may block in a thread of its own, for which nobody waits at the end."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def tell(set_it: Callable[[Any], None], value: Any) -> None:
+        def finish() -> None:
+            if not done.done():
+                set_it(value)
+
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(finish)
+
+    def run() -> None:
+        try:
+            value = work()
+        except BaseException as error:  # noqa: BLE001  raised again where it is waited for
+            tell(done.set_exception, error)
+        else:
+            tell(done.set_result, value)
+
+    threading.Thread(target=run, name="taskrunner apart", daemon=True).start()
+    return await done
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from taskrunner.brokers.base import JobKey, NodeInfo, OutcomeKind
@@ -25,6 +27,7 @@ class NodeTests(BrokerKit):
             started_at=1.5,
             processes=4,
             concurrency=2,
+            busy=1,
             queues=("q", "r"),
             version="1.0",
         )
@@ -34,6 +37,13 @@ class NodeTests(BrokerKit):
         assert seen.seen_ago == pytest.approx(5.0, abs=1.0)
         fields = {name for name in NodeInfo.__slots__ if name != "seen_ago"}
         assert {f: getattr(seen, f) for f in fields} == {f: getattr(info, f) for f in fields}
+
+    def test_a_beat_tells_how_the_node_is_now(self, store: Store) -> None:
+        before = NodeInfo(id="n1", lease=LEASE, processes=4)
+        store.broker.join(before, ["q"])
+        store.broker.beat(replace(before, processes=5, busy=3), ["q"])
+        (seen,) = store.broker.nodes()
+        assert (seen.processes, seen.busy) == (5, 3)
 
     def test_a_node_that_is_silent_for_long_is_not_shown(self, store: Store) -> None:
         store.join("n1")

@@ -166,6 +166,13 @@ NODES: Final = (
         NODE + "test_a_job_of_an_unknown_task_waits_for_a_node_that_knows_it",
     ),
     one(
+        "a process that is too many finishes what it runs",
+        "taskrunner/supervisor/pool.py",
+        "            self._dispatcher.close(child)\n\n",
+        "            self.kill(child)\n\n",
+        "tests/process/test_sizes.py::test_by_signal_and_by_command_and_what_runs_is_finished",
+    ),
+    one(
         "a child of older code ends only when one of the new is ready",
         "taskrunner/supervisor/rollover.py",
         "            child = await self._one_more(newer)\n",

@@ -109,7 +109,9 @@ def test_the_demo_refuses_a_wrong_option_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("three short words")
     done = run("fingerprint", tmp_path, "--processes", "0", folder=tmp_path)
     assert done.returncode == 1
-    assert done.stdout == "OptionError: processes=0: expected a whole number, 1 or more\n"
+    assert done.stdout.startswith(
+        "OptionError: processes=0: expected a whole number from 1 to 1024"
+    )
     assert done.stderr == ""
 
 

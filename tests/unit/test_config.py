@@ -45,7 +45,7 @@ def test_without_any_source_every_setting_has_its_default(folder: Path) -> None:
 
 
 def test_every_field_says_what_it_accepts() -> None:
-    assert set(KINDS) == {f.name for f in dataclasses.fields(Config)} - {"sources"}
+    assert set(KINDS) == {f.name for f in dataclasses.fields(Config)} - {"sources", "processes_max"}
 
 
 def test_every_default_is_a_value_that_its_setting_accepts() -> None:
@@ -218,6 +218,11 @@ def test_text_becomes_a_value(folder: Path, name: str, text: str, value: object)
         ("prefetch", "-1"),
         ("processes", "0"),
         ("processes", "2.5"),
+        ("processes", "3..2"),
+        ("processes", "0..2"),
+        ("processes", "2..5000"),
+        ("processes", "2.."),
+        ("processes", "1..2..3"),
         ("lease_s", "nan"),
         ("lease_s", "0"),
         ("grace_s", "inf"),
@@ -234,6 +239,30 @@ def test_a_bad_value_is_shown_with_what_is_accepted(folder: Path, name: str, tex
     variable = f"TASKRUNNER_{name.upper()}"
     (problem,) = problems(folder, environ={variable: text})
     assert problem == f"{variable}={text!r}: expected {KINDS[name].accepts}"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"environ": {"TASKRUNNER_PROCESSES": "2..16"}},
+        {"code": {"processes": "2..16"}},
+        {"arguments": {"processes": "2..16"}},
+    ],
+)
+def test_processes_may_be_a_range(folder: Path, given: dict[str, Any]) -> None:
+    config = load(folder, **given)
+    assert (config.processes, config.processes_max, config.most_processes) == (2, 16, 16)
+    assert config.shown("processes") == "2..16"
+    assert Config.unpack(config.pack()) == config
+    fixed = Config(processes=3)
+    assert (fixed.shown("processes"), fixed.most_processes) == (3, 3)
+
+
+def test_a_range_in_a_file(folder: Path) -> None:
+    (folder / "taskrunner.toml").write_text('processes = "2..16"')
+    assert load(folder).processes_max == 16
+    stronger = load(folder, environ={"TASKRUNNER_PROCESSES": "3"})
+    assert (stronger.processes, stronger.processes_max) == (3, None)
 
 
 @pytest.mark.parametrize(

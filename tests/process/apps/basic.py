@@ -132,3 +132,11 @@ def fib(n: int) -> int:
     if n < 2:
         return n
     return sum(job.result(timeout=50) for job in [fib.enqueue(n - 1), fib.enqueue(n - 2)])
+
+
+@app.task
+def compute(gate: str) -> bool:
+    """Computes until the file `gate` is gone."""
+    while os.path.exists(gate):
+        sum(range(10_000))
+    return True

@@ -78,7 +78,7 @@ def test_all_mistakes_are_reported_before_anything_starts(cli: Cli, supervisor: 
     assert ran.code == Exit.CONFIG
     assert ran.err.splitlines() == [
         "taskrunner: 3 settings are wrong:",
-        "  --processes='0': expected a whole number from 1 to 1024",
+        "  --processes='0': expected a whole number from 1 to 1024, or a range such as 2..16",
         "  --lease='soon': expected seconds (fractions count), 0.1 or more",
         "  --log-level='loud': expected one of debug, info, warning, error",
     ]

@@ -117,6 +117,12 @@ class OnePart:
     def reload(self) -> None:
         self.heard["reload"].append(None)
 
+    def grow(self) -> None:
+        self.heard["grow"].append(None)
+
+    def shrink(self) -> None:
+        self.heard["shrink"].append(None)
+
     def dump(self) -> None:
         self.heard["dump"].append(None)
 

@@ -55,6 +55,12 @@ class Node:
     def reload(self) -> None:
         self.did.append("reload")
 
+    def grow(self) -> None:
+        self.did.append("grow")
+
+    def shrink(self) -> None:
+        self.did.append("shrink")
+
     def dump(self) -> None:
         self.did.append("dump")
 
