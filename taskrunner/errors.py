@@ -28,6 +28,7 @@
     ├── StartError                   the supervisor could not start its children
     ├── NodeFailed                   a part of the supervisor failed again and again
     ├── MessageError                 bytes that are not a message this version can read
+    │   └── LaterMessage                 those of a later version; carries which
     └── IllegalTransition            a state change that the table in `states` forbids
 
 Two more are raised inside a running task and derive from BaseException, so that a task's own
@@ -230,6 +231,14 @@ class NodeFailed(TaskrunnerError):
 
 class MessageError(TaskrunnerError):
     """Bytes that are not a message this version can read."""
+
+
+class LaterMessage(MessageError):
+    """The message is of a later version, for a node that reads it; `version` says which."""
+
+    def __init__(self, message: str | None = None, *, version: int = 0) -> None:
+        super().__init__(message)
+        self.version = version
 
 
 class IllegalTransition(TaskrunnerError):

@@ -189,6 +189,14 @@ class UnknownTaskParked(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LaterMessageParked(Event):
+    """A job waits, untouched, for a node of a later version of taskrunner, which wrote it."""
+
+    version: int
+    job_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MessageUnreadable(Event):
     """A job's record holds what this version cannot read; the job failed."""
 

@@ -141,16 +141,17 @@ class EventLog:
 
     def __call__(self, event: Event) -> None:
         level, text = describe(event)
-        if isinstance(event, events.UnknownTaskParked) and self._said_before(event.task):
+        is_parked = isinstance(event, events.UnknownTaskParked | events.LaterMessageParked)
+        if is_parked and self._said_before(text):
             level = logging.DEBUG
         about = {name: getattr(event, name, "") for name in _JOB_FIELDS}
         LOGGER.log(level, "%s", text, extra={**about, "event": event})
 
-    def _said_before(self, task: str) -> bool:
+    def _said_before(self, text: str) -> bool:
         # A thousand jobs of one unknown task are one warning.
-        before = task in self._parked
+        before = text in self._parked
         if len(self._parked) < _TASKS_REMEMBERED:
-            self._parked.add(task)
+            self._parked.add(text)
         return before
 
 
@@ -314,6 +315,13 @@ _LINES: Final[Mapping[type[Event], tuple[_Level, Callable[[Any], str]]]] = {
     events.UnknownTaskParked: (
         logging.WARNING,
         lambda e: f"this node knows no task {e.task!r}: its jobs wait for one that does",
+    ),
+    events.LaterMessageParked: (
+        logging.WARNING,
+        lambda e: (
+            f"this node cannot read messages of version {e.version}: they wait for a node of a later"
+            " taskrunner"
+        ),
     ),
     events.MessageUnreadable: (
         logging.ERROR,

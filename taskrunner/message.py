@@ -16,8 +16,9 @@ which the broker keeps beside it. Header keys of version 1, all optional but `t`
     rt  retention, ms                       s   signature (bytes)
 
 A key that this version does not know is kept in `Header.extra` and passed on: a newer client's
-message survives an older node. A newer `version` is refused with MessageError, and whoever holds
-the message keeps its bytes.
+message survives an older node. A newer `version` is refused with LaterMessage, and whoever holds
+the message keeps its bytes for a node of that version (docs/decisions/0012-later-messages.md). All
+that a later version must keep is an array that begins with its number.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ from typing import Any, Final
 
 import msgpack
 
-from taskrunner.errors import MessageError
+from taskrunner.errors import LaterMessage, MessageError
 
 VERSION: Final = 1
+LATEST_IMAGINED: Final = 99
+"""A number over that, where a version should be, is garbage and no version."""
 
 DEFAULT: Final = "default"
 REPLICATED: Final = "replicated"
@@ -153,20 +156,38 @@ class Message:
 
 
 def unpack(wire: bytes) -> tuple[Header, bytes]:
-    """The header and the body of a wire. Raises MessageError for anything that is not one."""
+    """The header and the body of a wire. Raises MessageError for anything that is not one, and
+    LaterMessage for one that a later version may be able to read."""
     try:
         version, header, body = msgpack.unpackb(
             wire, raw=False, strict_map_key=True, max_array_len=MOST_ITEMS, max_map_len=MOST_ITEMS
         )
     except Exception as error:  # msgpack raises a dozen kinds for hostile bytes
+        if (later := _later_version(wire)) is not None:
+            raise _later(later) from error
         raise MessageError(_cut(f"not a message: {type(error).__name__}: {error}")) from error
     if type(version) is not int:
         raise MessageError("not a message: it does not begin with a version")
+    if VERSION < version <= LATEST_IMAGINED:
+        raise _later(version)
     if version != VERSION:
         raise MessageError(f"message version {version}; this node reads version {VERSION}")
     if not isinstance(header, dict) or not isinstance(body, bytes):
         raise MessageError("not a message: the header is not a map or the body not bytes")
     return Header.from_map(header), body
+
+
+def _later(version: int) -> LaterMessage:
+    text = f"message version {version}; this node reads version {VERSION}"
+    return LaterMessage(text, version=version)
+
+
+def _later_version(wire: bytes) -> int | None:
+    """The version of a wire that is otherwise not understood: all that every version has in common
+    is an array that begins with it. Both are one byte, as long as the array is short."""
+    if len(wire) < 2 or not 0x91 <= wire[0] <= 0x9F:
+        return None
+    return wire[1] if VERSION < wire[1] <= LATEST_IMAGINED else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """What was fetched, looked at before anybody runs it: what cannot be run here is settled at once.
 
 Only the header is looked at; arguments pass through undecoded. A message that cannot be read fails
-alone, and one of a task that nobody here knows is parked for a node that does.
+alone. One of a task that nobody here knows is parked for a node that does, and so is one of a later
+version, untouched.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ from collections.abc import Callable, Mapping
 
 from taskrunner.brokers.base import Delivery, Outcome, OutcomeKind
 from taskrunner.config import Config
-from taskrunner.errors import MessageError, OptionError
-from taskrunner.events import Events, MessageUnreadable, UnknownTaskParked
-from taskrunner.message import ErrorInfo, unpack
+from taskrunner.errors import LaterMessage, MessageError, OptionError
+from taskrunner.events import Events, LaterMessageParked, MessageUnreadable, UnknownTaskParked
+from taskrunner.message import VERSION, ErrorInfo, unpack
 from taskrunner.retry import Policy
 from taskrunner.supervisor import verdict
 from taskrunner.supervisor.child import MOST_IN_FRAME, Held
 
 PARKED_FOR_TASK = "task:"
 """What stands before a task's name in the key its jobs are parked under."""
+PARKED_FOR_VERSION = "version:"
+"""What stands there before the version of a message."""
 
 
 class Intake:
@@ -40,8 +43,10 @@ class Intake:
 
     def can_run(self, park_key: str) -> bool:
         """Whether what other nodes parked under this key can run here."""
-        is_task = park_key.startswith(PARKED_FOR_TASK)
-        return is_task and park_key.removeprefix(PARKED_FOR_TASK) in self.tasks
+        if park_key.startswith(PARKED_FOR_TASK):
+            return park_key.removeprefix(PARKED_FOR_TASK) in self.tasks
+        version = park_key.removeprefix(PARKED_FOR_VERSION)
+        return version != park_key and version.isdecimal() and int(version) <= VERSION
 
     def examined(self, delivery: Delivery, now: float) -> Held | None:
         """The delivery as something to run; None where it has been settled instead."""
@@ -49,6 +54,9 @@ class Intake:
             if len(delivery.wire) > MOST_IN_FRAME:
                 raise MessageError(f"a message of {len(delivery.wire)} bytes fits into no frame")
             header, _ = unpack(delivery.wire)
+        except LaterMessage as error:
+            self._park_for_version(delivery, error.version)
+            return None
         except MessageError as error:
             self._unreadable(delivery, error)
             return None
@@ -88,13 +96,21 @@ class Intake:
 
     def _park(self, delivery: Delivery, task: str) -> None:
         self._events.emit(UnknownTaskParked(task=task, job_id=delivery.id))
+        self._settle_parked(delivery, task, f"{PARKED_FOR_TASK}{task}", "unknown task")
+
+    def _park_for_version(self, delivery: Delivery, version: int) -> None:
+        self._events.emit(LaterMessageParked(version=version, job_id=delivery.id))
+        self._settle_parked(delivery, "", f"{PARKED_FOR_VERSION}{version}", "unknown version")
+
+    def _settle_parked(self, delivery: Delivery, task: str, key: str, reason: str) -> None:
+        """`reason`: why it fails where nobody takes it in time."""
         held = Held(delivery, task, self._fallback, 0.0, None)
         outcome = verdict.outcome(
             held,
             OutcomeKind.PARKED,
             started=False,
-            park_key=f"{PARKED_FOR_TASK}{task}",
+            park_key=key,
             delay=self._config.unknown_task_ttl_s,
-            reason="unknown task",
+            reason=reason,
         )
         self._settle(held, outcome)

@@ -166,6 +166,13 @@ NODES: Final = (
         NODE + "test_a_job_of_an_unknown_task_waits_for_a_node_that_knows_it",
     ),
     one(
+        "a message of a later version waits for a node that reads it",
+        "taskrunner/message.py",
+        "    if VERSION < version <= LATEST_IMAGINED:\n        raise _later(version)\n",
+        "",
+        NODE + "test_a_message_of_a_later_version_waits_and_is_not_destroyed",
+    ),
+    one(
         "a process that is too many finishes what it runs",
         "taskrunner/supervisor/pool.py",
         "            self._dispatcher.close(child)\n\n",

@@ -19,12 +19,13 @@ from taskrunner.brokers.base import Delivery, JobRecord, Outcome, OutcomeKind
 from taskrunner.codec import Codec
 from taskrunner.config import Config
 from taskrunner.context import Progress
-from taskrunner.errors import ArgumentError, MessageError
-from taskrunner.events import Events
+from taskrunner.errors import ArgumentError, LaterMessage, MessageError
+from taskrunner.events import Event, Events, LaterMessageParked
 from taskrunner.jobinfo import JobInfo
 from taskrunner.message import LONGEST, ErrorInfo, Header, Message, unpack
 from taskrunner.retry import Policy
 from taskrunner.states import State
+from taskrunner.supervisor import intake as intake_module
 from taskrunner.supervisor.child import Held
 from taskrunner.supervisor.intake import Intake
 from tests.faults.test_fuzz_frames import plain
@@ -147,6 +148,33 @@ def test_an_intake_settles_what_it_cannot_run(wire: bytes) -> None:
         assert len(outcome.error or b"") < 1000
     else:
         assert found.task == "t"
+
+
+def test_a_later_version_is_parked_untouched_for_a_node_that_reads_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settled: list[Outcome] = []
+    happened: list[Event] = []
+    events = Events()
+    events.subscribe(happened.append)
+    intake = Intake(
+        config=Config(unknown_task_ttl_s=60.0),
+        events=events,
+        settle=lambda _held, outcome: settled.append(outcome),
+    )
+    for wire in LATER.values():
+        delivery = Delivery("q", "id", "n", 1, wire, 0, 0, 0, 0, None, None)
+        assert intake.examined(delivery, 0.0) is None
+        (outcome,) = settled
+        assert (outcome.kind, outcome.started) == (OutcomeKind.PARKED, False)
+        assert (outcome.park_key, outcome.delay) == (f"version:{wire[1]}", 60.0)
+        assert outcome.reason == "unknown version"
+        settled.clear()
+    assert happened[0] == LaterMessageParked(version=2, job_id="id")
+    keys = ["version:1", "version:2", "version:3", "version:", "version:x", "2", "other:2"]
+    assert [key for key in keys if intake.can_run(key)] == ["version:1"]
+    monkeypatch.setattr(intake_module, "VERSION", 2)
+    assert [key for key in keys if intake.can_run(key)] == ["version:1", "version:2"]
 
 
 # -- what a child makes of it
@@ -272,6 +300,40 @@ def test_everything_can_be_asked_of_a_job_whatever_its_record_holds(
             getattr(info, name)
     assert len(info.errors) == 3
     assert info.unreadable is None or info.args is None
+
+
+LATER = {
+    "the next one": msgpack.packb([2, {"t": "t"}, b""]),
+    "one of another shape": msgpack.packb([2, "t", b"", 4, {"more": True}]),
+    "one with nothing else": msgpack.packb([99]),
+    "one that msgpack refuses here": msgpack.packb([3, {1: 2, (): 3}], use_bin_type=True),
+    "one cut short": msgpack.packb([2, {"t": "t"}, b"body"])[:-3],
+}
+NO_VERSION = [
+    msgpack.packb([0, {"t": "t"}, b""]),
+    msgpack.packb([-2, {"t": "t"}, b""]),
+    msgpack.packb([100, {"t": "t"}, b""]),
+    msgpack.packb([2.0, {"t": "t"}, b""]),
+    msgpack.packb(2),
+    msgpack.packb({2: 2}),
+    b"\x91",
+    b"",
+]
+
+
+@pytest.mark.parametrize("wire", LATER.values(), ids=LATER)
+def test_a_message_of_a_later_version_is_known_as_such_whatever_it_holds(wire: bytes) -> None:
+    with pytest.raises(LaterMessage) as caught:
+        unpack(wire)
+    assert caught.value.version == wire[1]
+    assert "this node reads version 1" in str(caught.value)
+
+
+@pytest.mark.parametrize("wire", NO_VERSION)
+def test_what_is_no_later_version_is_garbage(wire: bytes) -> None:
+    with pytest.raises(MessageError) as caught:
+        unpack(wire)
+    assert not isinstance(caught.value, LaterMessage)
 
 
 def test_headers_of_a_later_version_are_carried_through() -> None:

@@ -158,6 +158,43 @@ def test_garbage_in_a_record_fails_that_job_and_no_other(
     assert record.wire == b"\xc1\x00 not msgpack"
 
 
+def test_a_message_of_a_later_version_waits_and_is_not_destroyed(
+    fleet: Fleet, redis_server: RedisServer
+) -> None:
+    """What the next version's client wrote: first one node lets it wait, then one with no patience
+    gives it up, with its bytes kept."""
+    import redis
+
+    app = fleet.app()
+    later, other = submit(app, "add", 1, 1), submit(app, "add", 2, 2)
+    key = JobKey(later.queue, later.id)
+    wire = b"\x94\x02\xa3add\xc4\x01x\xc0"
+    client = redis.Redis.from_url(redis_server.url)
+    client.hset(f"{{{fleet.namespace}:default}}:job:{later.id}", "w", wire)
+    client.delete(f"{{{fleet.namespace}:default}}:body:{later.id}")
+    client.close()
+    node = fleet.start("--processes", "1")
+    assert other.result(timeout=20) == 4
+    eventually(lambda: later.state() is State.WAITING, timeout=20)
+    assert "cannot read messages of version 2" in node.log
+    (record,) = app.broker.get([key])
+    assert record is not None
+    assert (record.park_key, record.wire, record.attempts) == ("version:2", wire, 0)
+    node.stop()
+    again = submit(app, "add", 3, 3)
+    client = redis.Redis.from_url(redis_server.url)
+    client.hset(f"{{{fleet.namespace}:default}}:job:{again.id}", "w", wire)
+    client.delete(f"{{{fleet.namespace}:default}}:body:{again.id}")
+    client.close()
+    fleet.start("--processes", "1", TASKRUNNER_UNKNOWN_TASK_TTL_S="0.1")
+    eventually(lambda: again.state() is State.FAILED, timeout=40)
+    assert again.info().reason == "unknown version"
+    (record,) = app.broker.get([JobKey(again.queue, again.id)])
+    assert record is not None
+    assert record.wire == wire
+    assert later.state() is State.WAITING
+
+
 def test_a_broker_outage_is_weather(own_redis: RedisServer, tmp_path: Path) -> None:
     """Redis is killed while a job runs; it comes back, the job settles, the next ones run."""
     fleet = Fleet(own_redis.url, "weather", tmp_path)
