@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
+from redis import Redis
 
 from taskrunner.backends.redis import RedisBackend
 from taskrunner.brokers.base import Bell, BellKind, JobKey, Limits
@@ -112,6 +113,13 @@ def accepts(broker: RedisBroker, job_id: str) -> bool:
         return False
 
 
+def writes_its_file(client: Redis) -> bool:
+    """A replica begins its append-only file anew after its first synchronisation; until that is
+    written, a kill loses everything."""
+    found = client.info("persistence")
+    return not (found["aof_rewrite_in_progress"] or found["aof_rewrite_scheduled"])
+
+
 def test_a_failover_is_told_once_and_what_the_new_master_does_not_know_is_fenced() -> None:
     with RedisSentinel(appendonly=True) as store:
         broker = broker_at(store.url)
@@ -122,6 +130,7 @@ def test_a_failover_is_told_once_and_what_the_new_master_does_not_know_is_fenced
             master.set("after", "all this")  # WAIT is about the writes of its own connection
             assert master.wait(1, 5000) == 1
         # The replica misses one job, and comes back while its master cannot tell it any more.
+        store.replica.wait_for(writes_its_file)
         store.replica.kill()
         unknown = jobs.run("unknown")
         store.master.pause()
