@@ -136,7 +136,10 @@ class RedisServer:
         )
 
     def start(self) -> None:
-        """Start it, or start it again on the same port with the data that it kept."""
+        """Start it, or start it again on the same port with the data that it kept. Raises
+        RuntimeError where it runs: a second one would take its place, and nobody would end it."""
+        if self._process is not None and self._process.poll() is None:
+            raise RuntimeError(f"{PROGRAM} runs already, with the pid {self.pid}")
         if shutil.which(PROGRAM) is None:
             raise FileNotFoundError(f"no {PROGRAM} on this machine: install it, or run `make test`")
         for _ in range(1 if self.port else _ATTEMPTS):

@@ -110,6 +110,8 @@ class Chaos:
         self._next_at = monotonic()
         self._waiting: Callable[[], None] | None = None
         """what is to be done to the store as soon as no node is cut off from it"""
+        self._store_free_at = 0.0
+        """not before this time may something else be done to the store"""
         self._weigh()
 
     def _weigh(self) -> None:
@@ -150,7 +152,8 @@ class Chaos:
         if now < self._next_at:
             return
         self._next_at = now + self._random.uniform(*PAUSE_S)
-        if self._waiting is not None and all(slot.free_at <= now for slot in self._slots):
+        free_at = max(self._store_free_at, *(slot.free_at for slot in self._slots))
+        if self._waiting is not None and free_at <= now:
             self._waiting()
             self._waiting = None
         match self._random.choices(["at any time", "silence", "store"], [10, 9, 1]):
@@ -349,9 +352,14 @@ class Chaos:
         concerned = self._slots if slot is None else [slot]
         for one in concerned:
             one.free_at = FOREVER
+        if slot is None:
+            # Its nodes may be killed and started again meanwhile: they say nothing of the store.
+            self._store_free_at = FOREVER
 
         def finish() -> None:
             end()
+            if slot is None:
+                self._store_free_at = monotonic() + RECOVERY * self._lease
             self._note(kind, began, slot=name, repeats=repeats, overlaps=repeats)
             for one in concerned:
                 if one.node is not None:  # else somebody has killed it, and starts another

@@ -255,9 +255,13 @@ class Soak:
 
 
 def soak(plan: Plan, folder: Path) -> Verdict:
-    """One soak; its logs stay in the folder."""
+    """One soak; its logs stay in the folder. Raises AssertionError where it cannot be judged."""
+    verdict: Verdict | None = None
     try:
         with nothing_left_over():
-            return Soak(plan, folder).run()
+            verdict = Soak(plan, folder).run()
     except AssertionError as error:
-        raise AssertionError(f"seed {plan.seed}: {error}") from error
+        if verdict is None:
+            raise AssertionError(f"seed {plan.seed}: {error}") from error
+        verdict.find("left over", str(error))
+    return verdict

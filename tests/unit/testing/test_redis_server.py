@@ -69,6 +69,16 @@ def test_it_starts_again_with_an_older_file(appendonly: bool) -> None:
         assert kept(server) == ({"old", "newer"} if appendonly else set())
 
 
+def test_it_is_not_started_twice(server: RedisServer) -> None:
+    pid = server.pid
+    with pytest.raises(RuntimeError, match=f"runs already, with the pid {pid}"):
+        server.start()
+    assert server.pid == pid
+    server.kill()
+    server.start()
+    assert server.pid != pid
+
+
 def test_it_stands_still(server: RedisServer) -> None:
     with server.client() as client:
         client.ping()
