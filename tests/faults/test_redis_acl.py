@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from redis import Redis
@@ -13,7 +15,7 @@ from redis.exceptions import ResponseError
 
 from taskrunner.backends.base import ResultKey, StoredResult
 from taskrunner.backends.redis import RedisBackend
-from taskrunner.brokers.base import Bell, BellKind, Limits
+from taskrunner.brokers.base import Bell, BellKind, Limits, Receipt
 from taskrunner.brokers.redis.broker import RedisBroker
 from taskrunner.brokers.redis.failures import translate
 from taskrunner.errors import BrokerUnavailable
@@ -158,10 +160,20 @@ def test_a_cluster_wants_two_more(redis_cluster: RedisCluster) -> None:
 
 
 def test_sentinels_want_one_more() -> None:
-    with RedisSentinel() as store:
-        with store.master.client() as client:
-            client.execute_command(*rule())
-            with pytest.raises(BrokerUnavailable, match="does not permit this"):
-                broker_at(store.url).queues()
-            client.execute_command(*rule(*besides("sentinels")))
+    with RedisSentinel() as store, store.master.client() as client:
+        client.execute_command(*rule())
+        with pytest.raises(BrokerUnavailable, match="does not permit this"):
+            broker_at(store.url).queues()
+        client.execute_command(*rule(*besides("sentinels")))
         use(store.url)
+        assert "wait" in str(confirm(store.url).unconfirmed)
+        rights = [*besides("sentinels"), *besides('`durability="replicated"`')]
+        client.execute_command(*rule(*rights))
+        assert confirm(store.url) == Receipt(True)
+
+
+def confirm(url: str) -> Receipt:
+    broker = broker_at(url)
+    (receipt,) = broker.enqueue([replace(make_message(uuid4().hex), durability="replicated")])
+    broker.close()
+    return receipt

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TypeVar
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from taskrunner.backends.redis import RedisBackend
 from taskrunner.brokers.base import (
     Delivery,
     Limits,
+    Receipt,
     Take,
 )
 from taskrunner.brokers.redis.broker import RedisBroker
@@ -235,6 +237,11 @@ def test_a_replica_takes_over_and_that_is_told_once() -> None:
         broker = broker_at(cluster.url)
         namespace = broker._keys.namespace
         jobs = Store(broker)
+        sure = [
+            replace(make_message("sure", queue=queue), durability="replicated")
+            for queue in on_each(cluster, broker)
+        ]
+        assert broker.enqueue(sure) == [Receipt(True)] * 3  # each by its own server
         delivery = jobs.run("a")
         fallen = cluster.owner("q", namespace=namespace)
         replica = cluster.replicas[cluster.nodes.index(fallen)]
