@@ -67,6 +67,8 @@ class TickKind(IntEnum):
     """there is a newer revision, or what the node knows is older than KNOWN_FOR"""
     FULL = 6
     """the store has no room for a job"""
+    AWAY = 7
+    """its part of the store is away: nobody knows"""
 
 
 CLAIMED: Final = frozenset({TickKind.SUBMITTED, TickKind.OVERLAP, TickKind.DUPLICATE})
@@ -116,7 +118,8 @@ class KeepsSlots(ABC):
 
         A slot that is not later than the last one of its schedule is TAKEN, however old, whatever
         has become of its job. A claim is remembered as long as the schedule is not gone. A tick
-        that is repeated is TAKEN; one by hand is SUBMITTED again, and still one job.
+        that is repeated is TAKEN; one by hand is SUBMITTED again, and still one job. Where a part
+        of the store is away its ticks are AWAY, in the answer of a PartlyUnavailable.
         """
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
     declare   task, tasks, policy
     submit    enqueue, enqueue_many (and a-twins)
+    repeat    cron, schedules
     look      job
     run       running
     wiring    config, broker, backend, codec, adopt, close
@@ -16,20 +17,22 @@ import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import MappingProxyType
-from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from taskrunner import context, registry
 from taskrunner.backends.base import ResultBackend
 from taskrunner.brokers.base import BrokerClient, Receipt
 from taskrunner.codec import Codec, Encoder
 from taskrunner.config import Config, span
-from taskrunner.errors import ArgumentError, DeclarationError, OptionError, UnknownTask
+from taskrunner.declaring import Declare, DeclareSchedule, call_of
+from taskrunner.errors import ArgumentError, DeclarationError, OptionError
 from taskrunner.job import Job
 from taskrunner.message import Message
 from taskrunner.middleware import Middleware, enqueue_hooks
-from taskrunner.naming import nearest
 from taskrunner.options import NOTHING, OptionArguments, Options, validate_queue_name
 from taskrunner.retry import ANY_ERROR, Backoff, Policy
+from taskrunner.schedulebook import Schedules
+from taskrunner.schedules import RuleArguments
 from taskrunner.submission import (
     asubmit,
     asubmit_many,
@@ -38,22 +41,12 @@ from taskrunner.submission import (
     submit,
     submit_many,
 )
-from taskrunner.task import AsyncTask, Submission, Task, check_function
+from taskrunner.task import AsyncTask, Task, check_function
 from taskrunner.waiting import ResultWaiter
 from taskrunner.wiring import Wiring
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class Declare(Protocol):
-    """What `@app.task(...)` gives: it takes the function."""
-
-    @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
-
-    @overload
-    def __call__(self, fn: Callable[P, R], /) -> Task[P, R]: ...
 
 
 class App:
@@ -88,6 +81,7 @@ class App:
         self._tasks: dict[str, Task[..., Any]] = {}
         self._policies: dict[str, Policy] = {}
         self._payload_limit_bytes: int | None = None
+        self._schedules = Schedules(self)
 
     def __repr__(self) -> str:
         return f"<App with {len(self._tasks)} tasks>"
@@ -151,6 +145,43 @@ class App:
             )
         return found
 
+    # -- repeat
+
+    def cron(
+        self,
+        expression: str | None = None,
+        /,
+        *,
+        name: str | None = None,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **said: Unpack[RuleArguments],
+    ) -> DeclareSchedule:
+        """Declare, above a task, that it shall run again and again: by a cron expression or, with
+        `every`, in intervals. `app.schedules.add` says what else there is to say.
+
+        The schedule has the task's name unless it is given one. A plain function is declared as a
+        task first. Raises OptionError for bad options, DeclarationError for a name that is taken,
+        ArgumentError for arguments that do not fit.
+        """
+        found: dict[str, Any] = {**said}
+        if expression is not None and found.setdefault("cron", expression) is not expression:
+            raise OptionError(f"cron={found['cron']!r}: {expression!r} was given before it")
+
+        def declare(task: Any) -> Any:
+            if not isinstance(task, Task):
+                task = self.task(task)
+            self.schedules.declare(task, name, (args, kwargs), found)
+            return task
+
+        return declare
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules of this namespace: add, get, list, remove, pause, resume, trigger, preview,
+        history."""
+        return self._schedules
+
     # -- submit
 
     def enqueue(
@@ -165,7 +196,7 @@ class App:
         Raises as `Task.enqueue`, and UnknownTask where tasks are declared here and none has that
         name.
         """
-        return self.submit(self._message(task, args, kwargs, Options.of(**options)))
+        return self.submit(call_of(self, task, args, kwargs, options).message(self))
 
     async def aenqueue(
         self,
@@ -175,7 +206,7 @@ class App:
         **options: Unpack[OptionArguments],
     ) -> Job[Any]:
         """`enqueue`, from asyncio."""
-        return await self.asubmit(self._message(task, args, kwargs, Options.of(**options)))
+        return await self.asubmit(call_of(self, task, args, kwargs, options).message(self))
 
     def enqueue_many(self, messages: Iterable[Message]) -> list[Job[Any]]:
         """Submit many jobs, each made by `task.message(...)`, hundreds in one round trip.
@@ -203,34 +234,6 @@ class App:
         """`submit`, from asyncio."""
         message = self._hooked(message)
         return self._accepted(message, await asubmit(self.broker, message))
-
-    def _message(
-        self,
-        task: str | Task[..., Any],
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any] | None,
-        chosen: Options,
-    ) -> Message:
-        args, kwargs = _checked_arguments(args, kwargs)
-        if isinstance(task, Task):
-            found = task
-        elif self._tasks:
-            found = self._known(task)
-        else:
-            # A client without the code of the tasks: the nodes know what there is.
-            check_function(_nothing, task)
-            return Submission(task, NOTHING, chosen).message(self, args, kwargs)
-        if chosen is not NOTHING:
-            found = found.with_options(chosen)
-        return found.message(*args, **kwargs)
-
-    def _known(self, name: str) -> Task[..., Any]:
-        try:
-            return self._tasks[name]
-        except (KeyError, TypeError):
-            raise UnknownTask(
-                f"no task {name!r} is declared here; {nearest(str(name), self._tasks)}"
-            ) from None
 
     def _hooked(self, message: Message) -> Message:
         for hook in self._hooks:
@@ -343,20 +346,6 @@ class App:
     def close(self) -> None:
         """Let go of connections and threads. The App stays usable and opens new ones."""
         self._wiring.close()
-
-
-def _checked_arguments(
-    args: Sequence[Any], kwargs: Mapping[str, Any] | None
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if not isinstance(args, (list, tuple)):
-        raise ArgumentError(f"args={args!r}: expected a list or tuple of arguments")
-    if kwargs is not None and not isinstance(kwargs, Mapping):
-        raise ArgumentError(f"kwargs={kwargs!r}: expected a mapping of names to arguments")
-    found = dict(kwargs or {})
-    for name in found:
-        if type(name) is not str:
-            raise ArgumentError(f"kwargs has the key {name!r}: expected names as text")
-    return tuple(args), found
 
 
 def _nothing() -> None:

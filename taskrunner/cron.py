@@ -21,8 +21,6 @@ from enum import StrEnum
 from math import floor
 from typing import Any, Final, NamedTuple
 
-from croniter import CroniterBadDateError, CroniterError, croniter
-
 from taskrunner.errors import OptionError
 from taskrunner.zones import change_between, local_time, moments_of, wall_seconds
 
@@ -136,7 +134,7 @@ class Cron:
         try:
             # Whatever has no zone croniter takes as it is.
             found: datetime = self._pattern.get_next(datetime, start_time=local.replace(fold=0))
-        except CroniterBadDateError:
+        except ValueError:  # CroniterBadDateError: there is none
             return None
         return found
 
@@ -145,16 +143,19 @@ def _parsed(expression: object, seed: str) -> tuple[Any, bool]:
     """What croniter makes of it, and whether it repeats."""
     if not isinstance(expression, str):
         raise OptionError(f"cron={expression!r}: expected text: {_ACCEPTS}")
+    # Only where there is an expression: it takes longer to import than all of taskrunner.
+    from croniter import croniter
+
     text = NICKNAMES.get(expression.strip().lower(), expression)
     fields = text.lower().split()
     try:
         if any(_RANDOM.fullmatch(field) for field in fields):
-            raise CroniterError("R is another number in every process; H is the same in all")
+            raise ValueError("R is another number in every process; H is the same in all")
         hash_id = seed.encode()
         expanded, _ = croniter.expand(text, hash_id=hash_id, strict=True)
         pattern = croniter(text, datetime(2000, 1, 1), hash_id=hash_id)
         return pattern, _repeats(fields, expanded)
-    except (CroniterError, ValueError, TypeError, LookupError) as error:
+    except (ValueError, TypeError, LookupError) as error:
         why = str(error).strip().splitlines()[-1] if str(error) else type(error).__name__
         raise OptionError(f"cron={expression!r}: {why}; expected {_ACCEPTS}") from error
 

@@ -19,6 +19,7 @@
     │   └── NodeLost                     the store no longer knows this node
     ├── NodeNotFound                 (also LookupError) no node of that id beats
     ├── UnknownTask                  (also LookupError) nobody declared a task of that name
+    ├── ScheduleNotFound             (also LookupError) there is no schedule of that name
     ├── OptionError                  (also ValueError) an option has a value it does not accept
     ├── ArgumentError                (also TypeError) a value cannot be carried
     ├── PayloadTooLarge              (also ValueError) arguments or result over the limit
@@ -184,6 +185,10 @@ class NodeNotFound(TaskrunnerError, LookupError):
 
 class UnknownTask(TaskrunnerError, LookupError):
     """Nobody declared a task of that name."""
+
+
+class ScheduleNotFound(TaskrunnerError, LookupError):
+    """There is no schedule of that name."""
 
 
 class OptionError(TaskrunnerError, ValueError):

@@ -259,6 +259,39 @@ class CommandHeard(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduleDeclared(Event):
+    """A schedule of this application's code was put into effect. `what`: added, changed, removed,
+    or taken over from another application that declared it."""
+
+    schedule: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleNotDeclared(Event):
+    """A schedule of this application's code was left alone, and why."""
+
+    schedule: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleUnreadable(Event):
+    """A stored schedule cannot be followed by this node; the others are."""
+
+    schedule: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleHeldUp(Event):
+    """A slot that is due cannot be submitted now."""
+
+    schedule: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Dump(Event):
     """The state of a supervisor in readable lines, because somebody asked for it."""
 

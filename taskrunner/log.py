@@ -356,6 +356,22 @@ _LINES: Final[Mapping[type[Event], tuple[_Level, Callable[[Any], str]]]] = {
         _level_of_command,
         _command_heard,
     ),
+    events.ScheduleDeclared: (
+        logging.INFO,
+        lambda e: f"schedule {e.schedule}, as the code declares it: {e.what}",
+    ),
+    events.ScheduleNotDeclared: (
+        logging.WARNING,
+        lambda e: f"schedule {e.schedule} is not as the code declares it: {e.why}",
+    ),
+    events.ScheduleUnreadable: (
+        logging.ERROR,
+        lambda e: f"schedule {e.schedule} cannot be followed by this node: {e.why}",
+    ),
+    events.ScheduleHeldUp: (
+        logging.WARNING,
+        lambda e: f"schedule {e.schedule} is due, and nothing can be submitted: {e.why}",
+    ),
     # At a level that is seen: somebody asked for it.
     events.Dump: (logging.WARNING, lambda e: e.text),
 }

@@ -34,6 +34,8 @@ import msgpack
 from taskrunner.errors import LaterMessage, MessageError
 
 VERSION: Final = 1
+PARKED_FOR_TASK: Final = "task:"
+"""What stands before a task's name in the key under which its jobs are parked that no node knows."""
 LATEST_IMAGINED: Final = 99
 """A number over that, where a version should be, is garbage and no version."""
 

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC
+from datetime import UTC, datetime
 from hashlib import sha256
 from math import ceil, isfinite
 from types import MappingProxyType
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import msgpack
 
@@ -46,9 +47,9 @@ class RuleArguments(OptionArguments, total=False):
 
     cron: str | None
     every: Seconds | None
-    timezone: Any
-    start: Any
-    end: Any
+    timezone: str | ZoneInfo
+    start: datetime | None
+    end: datetime | None
     jitter: Seconds
     catch_up: CatchUp
     max_catch_up: int
@@ -69,7 +70,9 @@ class Schedule:
     owner: str = ""
     """the application that declares it in its code; empty: it was made at run time"""
     declared: str = ""
-    """the fingerprint of the declaration it was last made from"""
+    """the fingerprint of the declaration that was last put into effect"""
+    said: str = ""
+    """the fingerprint of what was said of it last, in code or at run time"""
     revision: int = 0
     """grows with each change: a node that knows an older one may submit nothing any more"""
     after: float = 0.0
@@ -83,7 +86,6 @@ class Schedule:
     def queue(self) -> str:
         return self.template.queue
 
-    @property
     def fingerprint(self) -> str:
         """The same for schedules of which users say the same."""
         said = [asdict(self.rule), _job_to_wire(self.template)]

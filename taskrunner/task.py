@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, Unpac
 from taskrunner.carried import hints_of, mentions_classes, shaped
 from taskrunner.errors import ArgumentError, DeclarationError, PayloadTooLarge
 from taskrunner.ids import new_id
-from taskrunner.message import DEFAULT, LONGEST_NAME, Message
+from taskrunner.message import DEFAULT, LONGEST_NAME, Header, Message, Timing
 from taskrunner.naming import public_module
 from taskrunner.options import NOTHING, OptionArguments, Options
 
@@ -100,8 +100,12 @@ class Task(Generic[P, R]):
 
         Raises as `enqueue` does for bad arguments and payloads.
         """
+        return self.submission(args, kwargs).message(self.app, args, kwargs)
+
+    def submission(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Submission:
+        """What this task's options come to. Raises ArgumentError for arguments that do not fit."""
         self._signature.check(args, kwargs)
-        return self._submission.message(self.app, args, kwargs)
+        return self._submission
 
     def arguments(self, body: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments in a message's body, by this task's annotations: where a parameter is
@@ -130,28 +134,39 @@ class Submission:
 
     def __init__(self, task: str, declared: Options, chosen: Options) -> None:
         said = declared.merged(chosen)
-        self.queue = said.queue or DEFAULT_QUEUE
-        self.priority = DEFAULT_PRIORITY if said.priority is None else said.priority
-        self.timing = said.timing()
-        self.job_id = said.job_id
-        self.durability = said.durability or DEFAULT
+        self.queue: str = said.queue or DEFAULT_QUEUE
+        self.priority: int = DEFAULT_PRIORITY if said.priority is None else said.priority
+        self.timing: Timing = said.timing()
+        self.job_id: str | None = said.job_id
+        self.durability: str = said.durability or DEFAULT
         # Only what differs from the declaration travels: the node knows that. Headers are the
         # exception, since no node adds any.
-        self.header = chosen.header(task, headers=said.headers)
-        self.header_size = len(self.header.packed)
+        self.header: Header = chosen.header(task, headers=said.headers)
+        self.header_size: int = len(self.header.packed)
 
     def message(self, app: App, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Message:
         """A message with these arguments. Raises ArgumentError and PayloadTooLarge."""
         body = app.codec.pack_call(args, kwargs)
-        limit = app.payload_limit_bytes
-        if len(body) > limit:
-            raise PayloadTooLarge(
-                f"the arguments of {self.header.task} take {len(body)} bytes; at most {limit} are "
-                f"accepted (payload_limit_bytes): pass where the data is instead of the data"
-            )
+        if len(body) > app.payload_limit_bytes:
+            raise too_large(self.header.task, body, app.payload_limit_bytes)
         job_id, call = (new_id(), "") if self.job_id is None else (self.job_id, new_id())
         where = (self.queue, self.header, body, self.priority, self.timing)
         return Message(job_id, *where, call, self.durability)
+
+    def template(self, app: App, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Message:
+        """A message that others are made from: its id is empty unless one was chosen. Settings are
+        not asked for, so its size is yet to be judged; and nobody will wait for a confirmation, so it
+        asks for none. Raises ArgumentError."""
+        body = app.codec.pack_call(args, kwargs)
+        return Message(self.job_id or "", self.queue, self.header, body, self.priority, self.timing)
+
+
+def too_large(task: str, body: bytes, limit: int) -> PayloadTooLarge:
+    """The error for arguments over the limit."""
+    return PayloadTooLarge(
+        f"the arguments of {task} take {len(body)} bytes; at most {limit} are accepted "
+        f"(payload_limit_bytes): pass where the data is instead of the data"
+    )
 
 
 class Signature:
@@ -224,7 +239,7 @@ def check_function(fn: object, name: str | None) -> str:
     except (TypeError, ValueError) as error:
         raise DeclarationError(f"{_called(fn)} cannot be a task: {error}") from error
     if name is not None:
-        return _check_name(name)
+        return check_name(name)
     return _default_name(fn)
 
 
@@ -238,14 +253,15 @@ def _default_name(fn: Any) -> str:
             f"{_called(fn)} is {what}, which a worker could not find under that name: give it one "
             f"with @app.task(name=…), and declare it where importing its module does"
         )
-    return _check_name(f"{public_module(fn.__module__)}.{qualname}")
+    return check_name(f"{public_module(fn.__module__)}.{qualname}")
 
 
 def _called(fn: Any) -> str:
     return getattr(fn, "__qualname__", None) or repr(fn)
 
 
-def _check_name(name: object) -> str:
+def check_name(name: object) -> str:
+    """The name of a task, or DeclarationError saying what it may be called."""
     if not isinstance(name, str):
         raise DeclarationError(f"name={name!r}: expected text")
     if 1 <= len(name) <= LONGEST_NAME and name.isprintable() and " " not in name:

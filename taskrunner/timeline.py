@@ -19,6 +19,7 @@ from hashlib import blake2b
 from itertools import dropwhile, takewhile
 from math import floor
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, get_args
+from zoneinfo import ZoneInfo
 
 from taskrunner.cron import Cron, Slot
 from taskrunner.zones import zone_of
@@ -81,7 +82,7 @@ class Interval:
 
     def after(self, moment: float) -> Slot | None:
         # What is a slot already must be known as one, in spite of a float's last digits.
-        past = floor(moment * 1000 + 0.01) - self._anchor
+        past = floor(moment * 1000 + 0.001) - self._anchor
         return Slot((self._anchor + (past // self._every + 1) * self._every) / 1000)
 
 
@@ -91,8 +92,8 @@ class Timeline:
 
     def __init__(self, name: str, rule: Rule) -> None:
         self._name = name
-        self.rule = rule
-        self.zone = zone_of(rule.timezone)
+        self.rule: Rule = rule
+        self.zone: ZoneInfo = zone_of(rule.timezone)
         self._slots: _Slots = (
             Interval(rule.every, rule.start)
             if rule.cron is None and rule.every is not None
@@ -139,12 +140,25 @@ class Timeline:
 
     def turn(self, last: float, now: float) -> Turn:
         """What to do where `last` is the last slot that is done with."""
-        recent = self.between(max(last, now - LATE_MOST - self.rule.jitter - _TICK), now)
+        first = self.after(last)
+        if first is None or self.due(first) > now:
+            return Turn([], first)  # nothing overtakes it
+        recent, following = self._recent(last, now)
         late = list(dropwhile(lambda slot: self._is_missed(slot, now), recent))
         due = list(takewhile(lambda slot: self.due(slot) <= now, late))
-        coming = late[len(due) :]
+        coming = [*late[len(due) :], following]
         missed = self._caught_up(last, late[0].at - _TICK if late else now, superseded=bool(late))
-        return Turn([*missed, *due], coming[0] if coming else self.after(max(last, now)))
+        return Turn([*missed, *due], coming[0])
+
+    def _recent(self, last: float, now: float) -> tuple[list[Slot], Slot | None]:
+        """The slots that may still be late, and the one after them: counted from slot to slot, since
+        `now` may be a hair's breadth before one."""
+        recent = []
+        slot = self.after(max(last, now - LATE_MOST - self.rule.jitter - _TICK))
+        while slot is not None and slot.at <= now:
+            recent.append(slot)
+            slot = self.after(slot.at)
+        return recent, slot
 
     def _is_missed(self, slot: Slot, now: float) -> bool:
         following = self.after(slot.at)

@@ -275,17 +275,21 @@ class RedisClient(BrokerClient):
             for queue, positions in where.items()
             for blob in blobs([tick_row(ticks[at]) for at in positions])
         ]
-        answers = [Ticked(TickKind.FULL)] * len(ticks)
+        partly = self._calls.partly()
+        answers = [Ticked(TickKind.AWAY)] * len(ticks)
         for window in windows(packed):
             results = yield from self._scripts.run([self._ask_tick(*one) for one in window])
             for (queue, blob), result in zip(window, results, strict=True):
                 positions = where[queue][blob.start : blob.start + blob.size]
-                if not isinstance(result, ResponseError):
-                    for at, answer in zip(positions, result, strict=True):
-                        answers[at] = replies.ticked(answer)
-                elif not is_full(result):
-                    self._calls.refuse(result)
-        return answers
+                if isinstance(result, ResponseError) and is_full(result):
+                    found = [Ticked(TickKind.FULL)] * blob.size
+                elif not partly.answered(result, queue) or isinstance(result, ResponseError):
+                    continue
+                else:
+                    found = [replies.ticked(answer) for answer in result]
+                for at, answer in zip(positions, found, strict=True):
+                    answers[at] = answer
+        return partly.whole(answers, some=True)
 
     def _ask_tick(self, queue: str, blob: Blob) -> ScriptCall[list[list[Any]]]:
         known_for, keep = to_ms(KNOWN_FOR), FIRINGS_KEPT

@@ -1,37 +1,39 @@
-"""The scheduler thread: sleeps until the first due time, promotes what is due, keeps house.
+"""The scheduler thread: sleeps until the first due time, does what is due, keeps house.
 
-Any number of nodes do this at once: each step is atomic in the store. Times are asked of the store
-as waits, so this machine's clock may be wrong. The heap is fed by looks at the next few seconds and
-by bells; what is further away stays in the store and costs nothing here.
+    bells ─▶ poke, hurry ─┐             ┌─▶ promoter: delayed jobs and retries become ready
+                          ├─▶ one pass ─┼─▶ ticker: schedules submit their jobs
+    the first due time ───┘             └─▶ house: lost nodes, old records, chores
+
+Any number of nodes do this at once: each step is atomic in the store, and `turns` spreads who does
+what. Times are asked of the store as waits, so this machine's clock may be wrong. What is further away
+than a few seconds stays in the store and costs nothing here.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Protocol, TypeVar
 
 from taskrunner.brokers.base import Broker, NodeInfo
 from taskrunner.clock import Clock
 from taskrunner.errors import BrokerUnavailable
-from taskrunner.events import Events, JobsReturned
-from taskrunner.scheduler.heap import DueHeap
+from taskrunner.events import Events
+from taskrunner.scheduler.deployment import Deployment
+from taskrunner.scheduler.house import House
+from taskrunner.scheduler.promoter import Promoter
+from taskrunner.scheduler.ticker import Ticker
+from taskrunner.scheduler.turns import Turns
+from taskrunner.schedules import Schedule
 from taskrunner.service import Mishaps, ServiceThread, apart
 
 LOOK_S = 2.5
-"""How often the store is asked what falls due; the horizon of the heap is twice that."""
-KEEP_HOUSE_S = 5.0
-THOROUGH = 3
-DUE_LIMIT = 64
-PROMOTE_LIMIT = 500
-REAP_LIMIT = 500
-SWEEP_LIMIT = 500
-SWEEPS_IN_A_ROW = 20
-LAPSE_S = 0.05
-"""How long after the end of a lease it is looked at: the store counts whole milliseconds."""
-SOON_S = 1.0
-"""When a chore that found something to do is done again."""
+"""How often the store is asked what falls due."""
+BELLS_S = 0.05
+"""How long bells of schedules are gathered: a deploy may change a thousand."""
+AWAY_S = 1.0
+"""When to try again where the store is away."""
 
 T = TypeVar("T")
 
@@ -64,20 +66,33 @@ class SchedulerService:
     ) -> None:
         self._broker = broker
         self._member = member
-        self._proven_dead = proven_dead
         self._failed = failed
-        self._chores = chores
         self._clock = clock
         self._events = events
-        self._heap = DueHeap()
-        self._poked: set[str] = set()
-        self._next_look = clock.monotonic()
-        self._next_house = clock.monotonic()
-        self._condition = threading.Condition()
-        self._hurried = False
-        self._passes = 0
         self._mishaps = mishaps
+        self._condition = threading.Condition()
+        self._poked: set[str] = set()
+        self._hurried = False
+        self._deployment: Deployment | None = None
+        self._declared: tuple[str, dict[str, str]] | None = None
+        self._next_look = self._schedules_at = self._deploy_at = clock.monotonic()
         self.thread = ServiceThread("scheduler", self._pass, mishaps)
+        self._turns = turns = Turns(me=lambda: member.id, clock=clock)
+        self._promoter = Promoter(broker=broker, turns=turns, clock=clock, apart=self.apart)
+        self._ticker = Ticker(
+            broker=broker, turns=turns, clock=clock, events=events, noticed=self.noticed
+        )
+        self._house = House(
+            broker=broker,
+            me=lambda: member.id,
+            proven_dead=proven_dead,
+            chores=chores,
+            clock=clock,
+            events=events,
+            keeper=self,
+        )
+
+    # -- from other threads
 
     def start(self) -> None:
         self.thread.start()
@@ -88,117 +103,119 @@ class SchedulerService:
             self._condition.notify_all()
         self.thread.join()
 
-    @property
-    def _stopping(self) -> bool:
-        return self.thread.stopping.is_set()
-
     def poke(self, queue: str) -> None:
-        """Something in this queue may fall due sooner than is known. Any thread."""
+        """Something in this queue may fall due sooner than is known."""
         with self._condition:
             self._poked.add(queue)
             self._condition.notify_all()
 
     def hurry(self) -> None:
-        """Look what falls due, and keep house, now. Any thread."""
+        """Look what falls due, and keep house, now."""
         with self._condition:
-            self._next_look = self._next_house = self._clock.monotonic()
-            self._passes = 0
+            self._next_look = self._clock.monotonic()
+            self._house.hurry()
             self._hurried = True
             self._condition.notify_all()
+
+    def schedules_changed(self) -> None:
+        """Look at the schedules soon."""
+        with self._condition:
+            self._schedules_at = min(self._schedules_at, self._clock.monotonic() + BELLS_S)
+            self._hurried = True
+            self._condition.notify_all()
+
+    def declare(self, owner: str, schedules: Mapping[str, Schedule]) -> None:
+        """Put into effect what the code of this node declares; the same again is no news."""
+        declared = owner, {name: schedule.said for name, schedule in schedules.items()}
+        if declared == self._declared:
+            return
+        self._declared = declared
+        with self._condition:
+            self._deployment = Deployment(
+                broker=self._broker, events=self._events, owner=owner, declared=schedules
+            )
+            self._deploy_at = self._clock.monotonic()
+            self._hurried = True
+            self._condition.notify_all()
+
+    # -- the thread
+
+    @property
+    def _stopping(self) -> bool:
+        return self.thread.stopping.is_set()
 
     def _pass(self) -> None:
         try:
             self.run_once()
         except BrokerUnavailable as error:
             self._failed(error)
-            self._next_look = self._clock.monotonic() + 1.0
+            self._next_look = self._schedules_at = self._clock.monotonic() + AWAY_S
         self._sleep()
 
     def _sleep(self) -> None:
-        times = [self._next_look, self._next_house]
-        if (first := self._heap.first()) is not None:
-            times.append(first)
+        due = (self._promoter.next_at(), self._ticker.next_at())
+        times = [self._next_look, self._house.next_at]
+        times += [self._schedules_at, self._ticker.next_look]
+        times += [at for at in due if at is not None]
+        if self._deployment is not None:
+            times.append(self._deploy_at)
         with self._condition:
             wait = max(0.0, min(times) - self._clock.monotonic())
             self._condition.wait_for(lambda: self._stopping or self._poked or self._hurried, wait)
             self._hurried = False
 
     def run_once(self) -> None:
-        """Look, promote, keep house: each if it is time."""
+        """Look, do what is due, keep house: each if it is time."""
+        self._look()
+        self._deploy()
+        self._look_at_schedules()
+        self.do_what_is_due()
+        if self._clock.monotonic() >= self._house.next_at:
+            self._house.keep()
+
+    def _look(self) -> None:
         now = self._clock.monotonic()
         with self._condition:
             poked, self._poked = self._poked, set()
         if now >= self._next_look:
             self._next_look = now + LOOK_S
-            self._look(self._member.kept())
-        elif poked:
-            self._look(sorted(poked))
-        self._promote()
-        if now >= self._next_house:
-            self._next_house = now + KEEP_HOUSE_S
-            self._keep_house(self._member.kept())
+            self._promoter.look(self._member.kept())
+        elif mine := sorted(filter(self._promoter.is_mine, poked)):
+            self._promoter.look(mine)
 
-    def _look(self, queues: list[str]) -> None:
-        asked = self._clock.monotonic()
-        for part in self._apart(queues, lambda some: self._broker.due(some, 2 * LOOK_S, 1)):
-            for due in part:
-                self._heap.add(due.queue, asked + due.wait)
-
-    def _promote(self) -> None:
-        queues = self._heap.pop_due(self._clock.monotonic())
-        if not queues:
+    def _deploy(self) -> None:
+        deployment = self._deployment
+        if deployment is None or self._clock.monotonic() < self._deploy_at:
             return
-        self._apart(queues, lambda some: self._broker.promote(some, PROMOTE_LIMIT))
-        self._look(queues)
+        self._deploy_at = self._clock.monotonic() + AWAY_S
+        deployment.put_into_effect()
+        with self._condition:
+            if self._deployment is deployment:
+                self._deployment = None
 
-    def _keep_house(self, queues: list[str]) -> None:
-        """Lost nodes at every pass; the rest at every third, since an idle node should be idle."""
-        self._passes += 1
-        thorough = self._passes % THOROUGH == 1
-        if thorough and self._do_chores():
-            self._next_house = self._clock.monotonic() + SOON_S
-            self._passes = 0
-        self._reap(queues)
-        if not thorough:
-            return
-        for _ in range(SWEEPS_IN_A_ROW):
-            if self._stopping or not any(
-                self._apart(queues, lambda some: self._broker.sweep(some, SWEEP_LIMIT))
-            ):
-                break
+    def _look_at_schedules(self) -> None:
+        with self._condition:
+            is_time = self._clock.monotonic() >= min(self._schedules_at, self._ticker.next_look)
+            if is_time:
+                self._schedules_at = inf  # unless a bell rings while it looks
+        if is_time:
+            self._ticker.look()
 
-    def _do_chores(self) -> bool:
-        """All of them, whatever one comes to; whether there was something to do."""
-        found = False
-        for chore in self._chores:
-            try:
-                found |= chore()
-            except BrokerUnavailable:
-                raise
-            except Exception as error:  # noqa: BLE001  the house is to be kept all the same
-                self._mishaps.noticed(self.thread.name, error)
-        return found
+    # -- asked by the house (`Keeper`)
 
-    def _reap(self, queues: list[str]) -> None:
-        mine = self._member.id
-        others = [node for node in self._broker.nodes() if node.id != mine]
-        dead = self._proven_dead(others)
-        # Theirs too: nobody else may serve them, and once forgotten nobody could prove the death.
-        theirs = {queue for node in others if node.id in dead for queue in node.queues}
-        queues = [*queues, *theirs.difference(queues)]
-        count = sum(self._apart(queues, lambda some: self._broker.reap(some, REAP_LIMIT, dead)))
-        now = self._clock.monotonic()
-        self._next_house = min(self._next_house, now + next_lapse(others))
-        if count:
-            self._events.emit(JobsReturned(count=count, why="their node is gone"))
-            self._next_house = now
+    def kept(self) -> Sequence[str]:
+        return self._member.kept()
 
-    def _apart(self, queues: Sequence[str], do: Callable[[Sequence[str]], T]) -> list[T]:
-        """One round trip; more only where a queue is bad, so that it stops no other."""
-        return apart(queues, do, lambda error: self._mishaps.noticed(self.thread.name, error))
+    def met(self, nodes: Sequence[NodeInfo]) -> None:
+        self._turns.learn(nodes)
 
+    def do_what_is_due(self) -> bool:
+        self._promoter.run()
+        self._ticker.run()
+        return not self._stopping
 
-def next_lapse(nodes: Sequence[NodeInfo]) -> float:
-    """Seconds until the first of their leases runs out, unless its node beats again."""
-    left = (node.lease - node.seen_ago for node in nodes)
-    return min((seconds + LAPSE_S for seconds in left if seconds > 0), default=inf)
+    def apart(self, queues: Sequence[str], do: Callable[[Sequence[str]], T], /) -> list[T]:
+        return apart(queues, do, self.noticed)
+
+    def noticed(self, error: Exception) -> None:
+        self._mishaps.noticed(self.thread.name, error)

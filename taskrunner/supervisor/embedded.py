@@ -15,6 +15,7 @@ from taskrunner.brokers.base import Broker
 from taskrunner.config import Config, span
 from taskrunner.errors import StartError
 from taskrunner.events import Events
+from taskrunner.naming import public_module
 from taskrunner.supervisor.generation import (
     ForkedGeneration,
     Generation,
@@ -112,8 +113,17 @@ class _Embedded:
 
     def _generation(self, hears: Hears) -> Generation:
         if self._target is None:
-            return ThreadGeneration(self._app, hears=hears)
+            return ThreadGeneration(self._app, hears=hears, owner=owner_of(self._app))
         return ForkedGeneration(self._target, self._config, hears=hears)
+
+
+def owner_of(app: App) -> str:
+    """The name under which this application's schedules are its own: the same as in processes,
+    where they could be started, else that of the program."""
+    try:
+        return find_target(app).owner
+    except StartError:
+        return public_module("__main__")
 
 
 def find_target(app: App) -> Target:

@@ -34,6 +34,7 @@ from taskrunner import context, crashpoints, frames, registry
 from taskrunner.app import App
 from taskrunner.config import Config
 from taskrunner.errors import AppNotFound
+from taskrunner.schedules import Schedule
 from taskrunner.worker.main import ChildSettings, run_child
 
 
@@ -165,6 +166,7 @@ class ForkServer:
             crashpoints.reach("forkserver.starting")
         try:
             self._app = load(spec)
+            schedules = self._app.schedules.judged()
         except AppNotFound as error:
             self._send(Line.REFUSED, str(error), error.user_traceback)
             return
@@ -175,11 +177,12 @@ class ForkServer:
         gc.freeze()
         if crashpoints.ARMED:
             crashpoints.reach("forkserver.imported")
-        self._send(Line.MANIFEST, self._manifest(self._app))
+        self._send(Line.MANIFEST, self._manifest(self._app, schedules))
 
-    def _manifest(self, app: App) -> dict[str, Any]:
+    def _manifest(self, app: App, schedules: Mapping[str, Schedule]) -> dict[str, Any]:
         return {
             "tasks": {name: app.policy(name).pack() for name in app.tasks},
+            "schedules": {name: schedule.pack() for name, schedule in schedules.items()},
             "threads": self._threads(),
         }
 

@@ -16,7 +16,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from taskrunner import frames
@@ -24,6 +25,7 @@ from taskrunner.app import App
 from taskrunner.config import Config
 from taskrunner.errors import AppNotFound, StartError
 from taskrunner.retry import Policy
+from taskrunner.schedules import Schedule
 from taskrunner.supervisor.forkserver import SERVER_CODE, Line, command
 from taskrunner.worker import evidence
 from taskrunner.worker.main import ChildSettings, run_child
@@ -36,6 +38,11 @@ class Target:
     name: str
     path: str | None = None
 
+    @property
+    def owner(self) -> str:
+        """A name that is the same on every machine."""
+        return self.name if self.path is None else f"{Path(self.path).stem}:{self.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -44,6 +51,9 @@ class Manifest:
     tasks: Mapping[str, Policy]
     threads: tuple[str, ...] = ()
     """left running by the import"""
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    owner: str = ""
+    """whose schedules they are: the application, by a name that all its nodes know it by"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +273,7 @@ class ForkedGeneration:
     def _handle(self, frame: list[Any]) -> None:
         match frame:
             case [Line.MANIFEST, dict() as found]:
-                self._answer(_manifest(found))
+                self._answer(_manifest(found, self._target.owner))
             case [Line.REFUSED, str() as message, str() as user_traceback]:
                 self._answer(AppNotFound(message, user_traceback=user_traceback))
             case [Line.FORKED, int() as number, int() as pid] if pid > 1:
@@ -298,10 +308,12 @@ class ForkedGeneration:
             self._hears.fork_server_died(self)
 
 
-def _manifest(found: Mapping[str, Any]) -> Manifest:
+def _manifest(found: Mapping[str, Any], owner: str) -> Manifest:
     try:
         tasks = {name: Policy.unpack(packed) for name, packed in found["tasks"].items()}
-        return Manifest(tasks, tuple(found["threads"]))
+        packed = found["schedules"].items()
+        schedules = {name: Schedule.unpack(name, one) for name, one in packed}
+        return Manifest(tasks, tuple(found["threads"]), schedules, owner)
     except Exception as error:
         raise frames.FrameError(f"not a manifest: {type(error).__name__}: {error}") from error
 
@@ -313,11 +325,15 @@ class ThreadGeneration:
     is_alive = True
     can_reload = False
 
-    def __init__(self, app: App, *, hears: Hears) -> None:
+    def __init__(self, app: App, *, hears: Hears, owner: str = "") -> None:
         self._app = app
         self._hears = hears
         self._threads: list[threading.Thread] = []
-        self.manifest = Manifest({name: app.policy(name) for name in app.tasks})
+        self.manifest = Manifest(
+            {name: app.policy(name) for name in app.tasks},
+            schedules=app.schedules.judged(),
+            owner=owner,
+        )
 
     def kill_server(self) -> None:
         """There is none."""

@@ -13,13 +13,11 @@ from taskrunner.brokers.base import Delivery, Outcome, OutcomeKind
 from taskrunner.config import Config
 from taskrunner.errors import LaterMessage, MessageError, OptionError
 from taskrunner.events import Events, LaterMessageParked, MessageUnreadable, UnknownTaskParked
-from taskrunner.message import VERSION, ErrorInfo, unpack
+from taskrunner.message import PARKED_FOR_TASK, VERSION, ErrorInfo, unpack
 from taskrunner.retry import Policy
 from taskrunner.supervisor import verdict
 from taskrunner.supervisor.child import MOST_IN_FRAME, Held
 
-PARKED_FOR_TASK = "task:"
-"""What stands before a task's name in the key its jobs are parked under."""
 PARKED_FOR_VERSION = "version:"
 """What stands there before the version of a message."""
 

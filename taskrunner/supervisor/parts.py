@@ -24,7 +24,7 @@ from taskrunner.supervisor.chores import Chores
 from taskrunner.supervisor.control import Control, Does
 from taskrunner.supervisor.dispatch import Dispatcher
 from taskrunner.supervisor.fetch import FetchService, HearsBells
-from taskrunner.supervisor.generation import Generation
+from taskrunner.supervisor.generation import Generation, Manifest
 from taskrunner.supervisor.healthport import HealthPort
 from taskrunner.supervisor.lease import HearsLease, LeaseService
 from taskrunner.supervisor.membership import Membership
@@ -245,7 +245,7 @@ class Parts:
             dispatcher=self.dispatcher,
             events=self._around.events,
             start_timeout_s=self._around.config.start_timeout_s,
-            learnt=self.scheduler.hurry,
+            learnt=self._learnt,
             gave_up=node.give_up,
         )
         self.sizing = Sizing(
@@ -258,3 +258,7 @@ class Parts:
             pool=self.pool,
             rolls=self.rollover,
         )
+
+    def _learnt(self, manifest: Manifest) -> None:
+        self.scheduler.hurry()
+        self.scheduler.declare(manifest.owner, manifest.schedules)

@@ -17,7 +17,7 @@ from taskrunner.errors import PartlyUnavailable
 
 ANSWERED: Final = frozenset(
     {"fetch", "note", "due", "promote", "leave", "commands", "reap", "held", "sweep"}
-    | {"stats", "queues", "nodes"}
+    | {"stats", "queues", "nodes", "tick"}
 )
 """Calls whose answer means something without the queues that are away."""
 

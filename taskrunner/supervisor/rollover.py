@@ -23,15 +23,15 @@ from taskrunner.errors import AppNotFound, StartError
 from taskrunner.events import Events, Reloaded, ReloadFailed, Reloading, ThreadsAtImport
 from taskrunner.supervisor.child import Child, Phase
 from taskrunner.supervisor.dispatch import Dispatcher
-from taskrunner.supervisor.generation import Generation
+from taskrunner.supervisor.generation import Generation, Manifest
 from taskrunner.supervisor.pool import Pool, attachment
 from taskrunner.supervisor.restarts import Restarts
 from taskrunner.supervisor.waits import until
 
 
 class Rollover:
-    """`make` makes a generation that has not started; `learnt` is called when there may be other
-    tasks than before; `start_timeout_s`: how long a child of new code may take to be ready."""
+    """`make` makes a generation that has not started; `learnt` is told when there may be other
+    tasks and schedules than before; `start_timeout_s`: how long a child of new code may take to be ready."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Rollover:
         dispatcher: Dispatcher,
         events: Events,
         start_timeout_s: float,
-        learnt: Callable[[], None],
+        learnt: Callable[[Manifest], None],
         gave_up: Callable[[StartError], None],
     ) -> None:
         self._make = make
@@ -156,7 +156,7 @@ class Rollover:
         with_children = {id(c.generation): c.generation for c in self._others(generation)}
         self._dispatcher.knows(*(g.manifest.tasks for g in (generation, *with_children.values())))
         if is_new:
-            self._learnt()
+            self._learnt(generation.manifest)
 
     async def _reload(self, older: Generation) -> None:
         if not older.can_reload:

@@ -273,6 +273,8 @@ class Supervisor:
         if bell.kind is BellKind.DUE:
             if bell.queue in self._membership.kept():  # else it is nobody's bell
                 self._scheduler.poke(bell.queue)
+        elif bell.kind is BellKind.SCHEDULE:
+            self._scheduler.schedules_changed()
         elif bell.kind is BellKind.QUEUE:
             self._scheduler.hurry()
         elif bell.kind is BellKind.PARKED:

@@ -106,13 +106,13 @@ def test_what_was_packed_is_read_again() -> None:
 
 def test_the_fingerprint_is_of_what_users_say() -> None:
     one = schedule()
-    assert one.fingerprint == schedule(revision=9, paused=True, owner="x").fingerprint
+    assert one.fingerprint() == schedule(revision=9, paused=True, owner="x").fingerprint()
     other = [
         schedule(rule=Rule(every=61.0)),
         schedule(template=Message("", "mail", Header("t"), b"body", 7)),
         schedule(template=Message("id", "mail", TEMPLATE.header, b"body", 7, Timing(delay=1.0))),
     ]
-    assert len({one.fingerprint, *(each.fingerprint for each in other)}) == 4
+    assert len({one.fingerprint(), *(each.fingerprint() for each in other)}) == 4
 
 
 GOOD: dict[str, Any] = msgpack.unpackb(schedule().pack())

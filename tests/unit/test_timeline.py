@@ -85,6 +85,14 @@ def test_rare_slots_are_found_too() -> None:
     assert years == [2096, 2104]
 
 
+def test_a_hair_before_a_slot_it_is_still_to_come() -> None:
+    line = timeline(every=1.0, catch_up="all")
+    for hair in (1e-3, 1e-4, 1e-5, 1e-6, 3e-7):
+        turn = line.turn(MIDNIGHT, MIDNIGHT + 10 - hair)
+        assert [slot.at - MIDNIGHT for slot in turn.submit] == list(range(1, 10))
+        assert turn.next == Slot(MIDNIGHT + 10)
+
+
 # -- late and missed
 
 HOURLY = {"every": 3600.0}

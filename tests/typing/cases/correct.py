@@ -56,6 +56,32 @@ reveal_type(app.enqueue("mail.send", args=(42,), kwargs={}, priority=9))  # reve
 reveal_type(app.enqueue_many([send.message(i) for i in range(10)]))  # revealed: list[Job[Any]]
 reveal_type(app.job("the-id", queue=None).info())  # revealed: JobInfo
 
+
+@app.cron("0 3 * * *", timezone="Europe/Berlin", catch_up="all", priority=9)
+@app.task
+def nightly(days: int = 1) -> str:
+    return str(days)
+
+
+@app.cron(every=30.0, name="often", kwargs={"days": 2}, overlap="skip")
+@app.task
+async def hourly(days: int = 1) -> str:
+    return str(days)
+
+
+@app.cron("@daily")
+def plain(days: int = 1) -> int:
+    return days
+
+
+reveal_type(nightly.enqueue(days=3))  # revealed: Job[str]
+reveal_type(hourly.enqueue())  # revealed: Job[str]
+reveal_type(plain.enqueue().result())  # revealed: int
+app.schedules.add("s", nightly, (1,), every=timedelta(hours=1), start=datetime.now(UTC))
+reveal_type(app.schedules.preview("s", count=3))  # revealed: list[datetime]
+reveal_type(app.schedules.trigger("s"))  # revealed: Job[Any]
+reveal_type(app.schedules.remove("s"))  # revealed: bool
+
 eta = datetime(2030, 1, 1, tzinfo=UTC)
 send.options(eta=eta, expires=eta, deadline=eta, headers={"a": "b"}, job_id="x").message(1)
 
@@ -63,6 +89,7 @@ send.options(eta=eta, expires=eta, deadline=eta, headers={"a": "b"}, job_id="x")
 async def main() -> None:
     reveal_type(await fetch("http://x"))  # revealed: bytes
     reveal_type(await send.aenqueue(42))  # revealed: Job[str]
+    reveal_type(await app.schedules.apreview("s", 5))  # revealed: list[datetime]
     reveal_type(await (await fetch.aenqueue("x")).aresult(timeout=1))  # revealed: bytes
 
 

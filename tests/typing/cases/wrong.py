@@ -38,6 +38,16 @@ send.options(backoff=5)  # error
 def many() -> None: ...
 
 
+@app.cron("@daily", catch_up="some")  # error
+@app.task
+def daily() -> None: ...
+
+
+daily.enqueue(1)  # error
+app.schedules.add("s", daily, evry=5)  # error
+app.schedules.preview(5)  # error
+
+
 async def asynchronous() -> None:
     await send.aenqueue("x")  # error
     await send(1)  # error

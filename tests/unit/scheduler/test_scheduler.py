@@ -11,7 +11,8 @@ import pytest
 from taskrunner.brokers.base import NodeInfo
 from taskrunner.brokers.memory import MemoryBroker
 from taskrunner.events import Events
-from taskrunner.scheduler.scheduler import LAPSE_S, SchedulerService, next_lapse
+from taskrunner.scheduler.house import LAPSE_S, next_lapse
+from taskrunner.scheduler.scheduler import SchedulerService
 from taskrunner.service import Mishaps
 from taskrunner.testing.clock import FakeClock
 

@@ -258,7 +258,7 @@ def test_a_chore_that_fails_keeps_nobody_from_the_others() -> None:
         done.append("the next one")
         return True
 
-    node.parts.scheduler._chores = [fail, go_on]
+    node.parts.scheduler._house._chores = [fail, go_on]
     node.parts.scheduler.run_once()
     assert done == ["the next one"]
     assert node.broker.calls["sweep"] >= 1
