@@ -85,6 +85,37 @@ def local(moment: datetime | None) -> str:
     return "" if moment is None else moment.astimezone().isoformat(timespec="milliseconds")
 
 
+def ago(moment: datetime, now: datetime) -> str:
+    """How far a moment is from another, in words: `in 3 h 12 min`, `5 s ago`."""
+    seconds = (moment - now).total_seconds()
+    if abs(seconds) < 0.5:
+        return "now"
+    words = in_words(abs(seconds))
+    return f"in {words}" if seconds > 0 else f"{words} ago"
+
+
+def in_words(seconds: float) -> str:
+    """A duration in its two largest units."""
+    left, parts = max(1, round(seconds)), []
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}")
+        elif parts:
+            break
+    return " ".join(parts[:2])
+
+
+def confirmed(question: str, yes: bool) -> bool:
+    """Whether to do what cannot be undone: asks, unless it was said before. Raises UsageError where
+    nobody can be asked."""
+    if yes:
+        return True
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise click.UsageError("nobody can be asked here: say --yes")
+    return click.confirm(question)
+
+
 def show_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table on standard output. Numbers stand to the right."""
     cells = [[printable(str(cell)) for cell in row] for row in rows]

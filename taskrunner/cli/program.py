@@ -29,6 +29,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "queues": "taskrunner.cli.queues",
     "nodes": "taskrunner.cli.nodes",
     "control": "taskrunner.cli.nodes",
+    "schedules": "taskrunner.cli.schedules",
     "health": "taskrunner.cli.health",
     "check": "taskrunner.cli.check",
     "doctor": "taskrunner.cli.doctor",
