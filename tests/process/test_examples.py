@@ -24,6 +24,8 @@ EXPECTED = {
     r"(.|\n)*^deliver: rejected: 'nobody' is not an address$",
     "async_tasks": r"^200 naps of 0.2 s, one after the other: 40 s; here: \d\d?\.\d s$",
     "nested_jobs": r"^1 \+ 2 \+ … \+ 16 = 136$",
+    "schedules": r"^nightly: 2026-03-29 03:00:00\+02:00 \(that time does not exist\)$"
+    r"(.|\n)*^hourly:  by hand$(.|\n)*^pulse:   .* succeeded$",
     "progress": r"^\d+ of 1000: picture \d+$(.|\n)*^job \w+ was cancelled$",
     "middleware": r"^hello Ada, from request r-17$",
 }
