@@ -32,3 +32,13 @@ def linger(path: str) -> None:
         first = len(stamps.readlines()) == 1
     if first:
         sleep(600)
+
+
+@app.task
+def begin(path: str, due: float) -> None:
+    """Write down how late it starts, in seconds."""
+    from time import time
+
+    late = time() - due
+    with open(path, "a", buffering=1) as stamps:
+        stamps.write(f"{late}\n")
