@@ -104,9 +104,9 @@ NODES: Final = (
     ),
     one(
         "what a dead node of this host served is taken back at once, also by who does not serve it",
-        "taskrunner/scheduler/scheduler.py",
-        "        queues = [*queues, *theirs.difference(queues)]\n",
-        "",
+        "taskrunner/scheduler/house.py",
+        "        queues = [*kept, *theirs.difference(kept)]\n",
+        "        queues = list(kept)\n",
         "tests/faults/test_orphans.py",
     ),
     Mutation(
