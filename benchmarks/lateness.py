@@ -12,7 +12,7 @@ import argparse
 import os
 import random
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep, time
@@ -37,54 +37,58 @@ def main() -> None:
         "--seconds", type=float, default=20.0, help="how long an idle node is watched"
     )
     options = parser.parse_args()
+    with nodes.redis() as url, tempfile.TemporaryDirectory() as folder:
+        if options.singles or options.crowd:
+            with nodes.node(TARGET, "--processes", "2"):
+                empty.enqueue().result(timeout=60)
+                Console().print(lateness(options.singles, options.crowd, Path(folder)))
+        if options.far or options.schedules:
+            Console().print(idle(url, options.schedules, options.far, options.seconds))
+
+
+def lateness(alone: int, together: int, folder: Path) -> Table:
+    """How late jobs start that were delayed."""
     table = Table("what", "jobs", "p50 ms", "p99 ms", "max ms")
-    with tempfile.TemporaryDirectory() as folder:
-        for name, measure, count in (
-            ("single delays of 50 ms to 5 s", singles, options.singles),
-            ("due over 10 s", crowd, options.crowd),
-        ):
-            if count:
-                late = sorted(measure(count, Path(folder) / measure.__name__))
-                shown = (f"{1000 * _at(late, share):.1f}" for share in (0.5, 0.99, 1))
-                table.add_row(name, str(len(late)), *shown)
-    Console().print(table)
-    if options.far or options.schedules:
-        Console().print(idle(options.schedules, options.far, options.seconds))
+    for name, measure, count in (
+        ("single delays of 50 ms to 5 s", singles, alone),
+        ("due over 10 s", crowd, together),
+    ):
+        if count:
+            path = folder / measure.__name__
+            measure(count, path)
+            late = sorted(map(float, path.read_text().split()))
+            shown = (f"{1000 * _at(late, share):.1f}" for share in (0.5, 0.99, 1))
+            table.add_row(name, str(len(late)), *shown)
+    return table
 
 
-def singles(count: int, path: Path) -> Iterator[float]:
+def singles(count: int, path: Path) -> None:
     """One after the other, so that few are on their way at the same time."""
-    with nodes.redis(), nodes.node(TARGET, "--processes", "2"):
-        empty.enqueue().result(timeout=60)
-        for _ in range(count):
-            due = time() + random.uniform(0.05, 5.0)
-            begin.options(eta=datetime.fromtimestamp(due, UTC)).enqueue(str(path), due)
-            sleep(0.1)
-        nodes.until(lambda: path.read_bytes().count(b"\n") == count)
-    return map(float, path.read_text().split())
+    for _ in range(count):
+        due = time() + random.uniform(0.05, 5.0)
+        begin.options(eta=datetime.fromtimestamp(due, UTC)).enqueue(str(path), due)
+        sleep(0.1)
+    nodes.until(lambda: path.read_bytes().count(b"\n") == count)
 
 
-def crowd(count: int, path: Path) -> Iterator[float]:
+def crowd(count: int, path: Path) -> None:
     """As many as that, due evenly over ten seconds."""
-    with nodes.redis(), nodes.node(TARGET, "--processes", "2"):
-        empty.enqueue().result(timeout=60)
-        start = time() + 5 + count / 10_000
-        dues = [start + 10 * n / count for n in range(count)]
-        for at in range(0, count, 10_000):
-            app.enqueue_many(
-                begin.options(eta=datetime.fromtimestamp(due, UTC)).message(str(path), due)
-                for due in dues[at : at + 10_000]
-            )
-        nodes.until(lambda: path.exists() and path.read_bytes().count(b"\n") >= count, timeout=180)
-    return map(float, path.read_text().split())
+    start = time() + 5 + count / 10_000
+    dues = [start + 10 * n / count for n in range(count)]
+    for at in range(0, count, 10_000):
+        app.enqueue_many(
+            begin.options(eta=datetime.fromtimestamp(due, UTC)).message(str(path), due)
+            for due in dues[at : at + 10_000]
+        )
+    nodes.until(lambda: path.exists() and path.read_bytes().count(b"\n") >= count, timeout=180)
 
 
-def idle(schedules: int, far: int, seconds: float) -> Table:
+def idle(url: str, schedules: int, far: int, seconds: float) -> Table:
     """What a node costs that has nothing to do."""
     table = Table(
         "schedules", "far-away jobs", "commands/s", "CPU %", "memory MiB, before and after"
     )
-    with nodes.redis() as url, nodes.node(TARGET, "--processes", "2") as process:
+    with nodes.node(TARGET, "--processes", "2") as process:
         empty.enqueue().result(timeout=60)
         before = _memory(process.pid)
         for at in range(0, far, 10_000):
@@ -102,6 +106,7 @@ def idle(schedules: int, far: int, seconds: float) -> Table:
         memory = f"{before:.0f}, {_memory(process.pid):.0f}"
     rate, share = f"{commands.total / took:.2f}", f"{100 * cpu / took:.2f}"
     table.add_row(str(schedules), str(far), rate, share, memory)
+    Console().print(dict(commands.by_name.most_common(12)))
     return table
 
 

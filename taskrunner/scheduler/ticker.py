@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 LOOK_S: Final = 5.0
 """How often it is asked whether a schedule has changed; bells come sooner, and may be lost."""
+ASK_THE_TIME_S: Final = 15.0
+"""How often the store's clock is asked, which may step."""
 LOOK_AT_ALL_S: Final = 30.0
 """How often all are read: whoever changed one may have died before saying so."""
 HOLD_S: Final = 1.0
@@ -103,7 +105,7 @@ class Ticker:
         self._lines: dict[str, _Line] = {}
         self._unreadable: dict[str, Stored] = {}
         self._mark: bytes | None = None
-        self._all_at = -inf
+        self._all_at = self._asked_at = -inf
         self.next_look = clock.monotonic()
         """when to look again (monotonic); sooner where a bell rings"""
         self._known_at = 0.0
@@ -122,17 +124,18 @@ class Ticker:
         """See whether a schedule has changed, and read all of them where one has."""
         began = self._clock.monotonic()
         self.next_look = began + LOOK_S
-        known_at = self._ask_the_time() if self._lines else None
+        if self._lines and began - self._asked_at >= ASK_THE_TIME_S:
+            self._ask_the_time()
+        known_at = self._now()
         mark = self._store.mark()
         if mark != self._mark or began - self._all_at >= LOOK_AT_ALL_S:
-            known_at = self._ask_the_time() if known_at is None else known_at
+            known_at = self._ask_the_time()
             self._mark = mark if self._read_all() else None
             self._all_at = began
-        if known_at is not None:
-            self._known_at = known_at
+        self._known_at = known_at
 
     def _ask_the_time(self) -> float:
-        asked = self._clock.monotonic()
+        asked = self._asked_at = self._clock.monotonic()
         now = self._broker.now()
         ahead = now - (asked + self._clock.monotonic()) / 2
         if ahead - self._ahead > LATE_S:  # it is later than was thought: more may be due
