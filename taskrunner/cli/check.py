@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ from taskrunner.cli.connect import broker_options, json_option, ping, settle
 from taskrunner.cli.output import as_json, say, show_json, show_table
 from taskrunner.config import SETTING_NAMES, Config
 from taskrunner.task import DEFAULT_QUEUE
+from taskrunner.timeline import Rule
 
 
 @click.command()
@@ -26,9 +28,9 @@ from taskrunner.task import DEFAULT_QUEUE
 def check(
     app: str, broker: str | None, namespace: str | None, wants_ping: bool, wants_json: bool
 ) -> None:
-    """Load APP and its settings; print each with where it comes from, and the tasks. Starts nothing.
+    """Load APP and its settings; print each with where it comes from, the tasks and the schedules.
 
-    Without --ping nothing is connected to either.
+    Starts nothing; without --ping nothing is connected to either.
     """
     found = settle(app, {"broker": broker, "namespace": namespace})
     try:
@@ -53,6 +55,10 @@ def _as_map(app: App, answered: bool) -> dict[str, Any]:
             name: {"queue": _queue(app, name), "async": task.is_async}
             for name, task in sorted(app.tasks.items())
         },
+        "schedules": {
+            name: {"task": one.template.task, "queue": one.queue, **asdict(one.rule)}
+            for name, one in sorted(app.schedules.judged().items())
+        },
         # Not asked is not the same as not there.
         "broker_answers": True if answered else None,
     }
@@ -72,8 +78,18 @@ def _show(app: App, answered: bool) -> None:
         show_table(("task", "queue"), tasks)
     else:
         say("no tasks are declared")
+    if schedules := sorted(app.schedules.judged().items()):
+        say("")
+        show_table(
+            ("schedule", "task", "when"),
+            [(name, one.template.task, _when(one.rule)) for name, one in schedules],
+        )
     if answered:
         say(f"\nthe broker {config.shown('broker')} answers")
+
+
+def _when(rule: Rule) -> str:
+    return f"every {rule.every:g} s" if rule.every is not None else f"{rule.cron} {rule.timezone}"
 
 
 _NONE_MEANS = {

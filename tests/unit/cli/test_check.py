@@ -89,3 +89,18 @@ def test_a_backend_nobody_answers_to(cli: Cli, monkeypatch: pytest.MonkeyPatch) 
     assert ran.code == Exit.CONFIG
     assert ran.err.startswith("taskrunner: backend (from TASKRUNNER_BACKEND): ")
     assert "secret" not in ran.err
+
+
+def test_the_schedules_that_the_code_declares(cli: Cli) -> None:
+    assert json.loads(cli("check", "shop:app", "--json").out)["schedules"] == {}
+    cli.write(
+        "timed.py",
+        "from shop import app, add\n"
+        "app.cron('@daily', name='a', args=(1,), timezone='Asia/Tokyo')(add)\n"
+        "app.schedules.add('b', add, (1,), every=90)\n",
+    )
+    shown = [line.split() for line in cli("check", "timed:app").out.splitlines()]
+    assert ["a", "shop.add", "@daily", "Asia/Tokyo"] in shown
+    assert ["b", "shop.add", "every", "90", "s"] in shown
+    found = json.loads(cli("check", "timed:app", "--json").out)["schedules"]
+    assert (found["a"]["cron"], found["b"]["every"]) == ("@daily", 90.0)
