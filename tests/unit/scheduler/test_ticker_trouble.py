@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -221,6 +221,25 @@ def test_what_was_missed_while_the_store_was_full_is_missed(
         fleet.run(100.0)
     fleet.run(100.0)
     assert fleet.fired("s") == []
+
+
+@pytest.mark.parametrize("newer", ["Etc/GMT-2", "Etc/GMT"])
+def test_nodes_with_other_data_about_a_zone_submit_each_local_time_once(newer: str) -> None:
+    """One node knows that the zone has moved by an hour, the other does not yet."""
+    fleet = Fleet(2)
+    fleet.add("s", cron="0 3,9,15 * * *", timezone="Etc/GMT-1", catch_up="all")
+    fleet.run(6.0)
+    other = Timeline("s", replace(fleet.stored("s").rule, timezone=newer))
+    (line,) = fleet.nodes[1].scheduler._ticker._lines.values()
+    line.timeline = other
+    line._planned.clear()
+    fleet.nodes[1].scheduler._ticker._expect(line)
+    fleet.run(3 * 86_400.0)
+    hours = [datetime.fromtimestamp(at + 3600, UTC).hour for at in fleet.fired("s")]
+    assert len(hours) in (8, 9, 10)
+    # Whoever is first decides when, an hour sooner or later, but nobody does it again.
+    meant = [min((3, 9, 15), key=lambda wanted: abs(wanted - hour)) for hour in hours]
+    assert all(sooner != later for sooner, later in pairwise(meant))
 
 
 # -- across changes of the clocks: what really runs
