@@ -22,6 +22,7 @@ from taskrunner.clock import SYSTEM_CLOCK
 from taskrunner.context import CURRENT
 from taskrunner.errors import BrokerUnavailable, PartlyUnavailable, WouldDeadlock
 from taskrunner.ids import new_id
+from taskrunner.submission import ride_out
 
 LOOK_S: Final = 5.0
 """How often what is waited for is asked about, in case a bell was lost."""
@@ -76,11 +77,12 @@ class ResultWaiter:
         """Block until the job has ended or `timeout` seconds have passed; whether it has ended.
 
         Inside a task the job does not count against its slot meanwhile. Raises WouldDeadlock where
-        nobody is left to run the other, and BrokerUnavailable where it is away at the first call.
+        nobody is left to run the other, and BrokerUnavailable where it stays away for about 10
+        seconds from the first call on.
         """
         woken = threading.Event()
         wait = _Wait(woken.set)
-        with self._registered(key, wait):
+        with self._registered(key, wait, timeout):
             if not wait.finished:
                 with _blocking(wait):
                     _sleep(woken, timeout)
@@ -97,7 +99,7 @@ class ResultWaiter:
 
         wait = _Wait(wake)
         try:
-            await asyncio.to_thread(self._register, key, wait)
+            await asyncio.to_thread(self._register, key, wait, timeout)
             if not wait.finished:
                 with _blocking(wait), contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(woken.wait(), timeout)
@@ -118,18 +120,18 @@ class ResultWaiter:
     # -- who waits
 
     @contextlib.contextmanager
-    def _registered(self, key: JobKey, wait: _Wait) -> Iterator[None]:
+    def _registered(self, key: JobKey, wait: _Wait, timeout: float | None) -> Iterator[None]:
         try:
-            self._register(key, wait)
+            self._register(key, wait, timeout)
             yield
         finally:
             self._forget(key, wait)
 
-    def _register(self, key: JobKey, wait: _Wait) -> None:
+    def _register(self, key: JobKey, wait: _Wait, timeout: float | None) -> None:
+        mailbox = ride_out(self._started, timeout)
         with self._lock:
             first = not self._waits
             self._waits.setdefault(key, []).append(wait)
-            mailbox = self._started()
         try:
             if self._broker.watch(self._name, [key])[0]:
                 wait.finish()
@@ -148,13 +150,14 @@ class ResultWaiter:
                 self._waits.pop(key, None)
 
     def _started(self) -> Mailbox:
-        if self._mailbox is None:
-            self._mailbox = self._broker.open_mailbox(self._name)
-            self._thread = threading.Thread(
-                target=self._run, args=(self._mailbox,), name="taskrunner results", daemon=True
-            )
-            self._thread.start()
-        return self._mailbox
+        with self._lock:
+            if self._mailbox is None:
+                self._mailbox = self._broker.open_mailbox(self._name)
+                self._thread = threading.Thread(
+                    target=self._run, args=(self._mailbox,), name="taskrunner results", daemon=True
+                )
+                self._thread.start()
+            return self._mailbox
 
     # -- the thread
 

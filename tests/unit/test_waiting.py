@@ -158,6 +158,22 @@ def test_a_broker_that_is_away_when_the_wait_begins_is_asked_again(
     assert waiter.wait(KEY, 20) is True
 
 
+def test_a_broker_that_is_away_when_the_first_mailbox_is_opened_is_ridden_out(
+    store: Store, waiter: ResultWaiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, refusals = store.open_mailbox, [1, 2]
+
+    def open_mailbox(name: str) -> Mailbox:
+        if refusals:
+            refusals.pop()
+            raise BrokerUnavailable("not yet")
+        return opened(name)
+
+    monkeypatch.setattr(store, "open_mailbox", open_mailbox)
+    store.finished.add(KEY)
+    assert waiter.wait(KEY, 20) is True
+
+
 def test_a_part_of_the_broker_that_is_away_keeps_nobody_else_waiting(
     store: Store, waiter: ResultWaiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
