@@ -195,6 +195,27 @@ NODES: Final = (
         "tests/unit/supervisor/test_mixture.py",
     ),
     one(
+        "a child that is silent and stopped, or hangs, is killed",
+        "taskrunner/supervisor/checkup.py",
+        "        if sentence is not None:\n",
+        "        if False:\n",
+        "tests/process/test_health.py::test_each_silent_child_is_judged_by_what_it_does",
+    ),
+    one(
+        "a child that has run its jobs is replaced",
+        "taskrunner/supervisor/renewal.py",
+        "            if child.jobs_left <= 0:\n",
+        "            if False:\n",
+        "tests/process/test_renewal.py::test_no_process_runs_more_jobs_than_it_may",
+    ),
+    one(
+        "more processes where work waits",
+        "taskrunner/supervisor/autoscale.py",
+        "    return min(rules.high, sight.size + min(step, useful)), Memory(pressed_since=sight.now)\n",
+        "    return sight.size, Memory(pressed_since=sight.now)\n",
+        "tests/process/test_sizes.py::test_it_follows_the_load_and_kills_nothing",
+    ),
+    one(
         "a mailbox that hears nothing asks whether anybody is there",
         "brokers/redis/mailbox.py",
         '        connection.send_packed_command(pack(connection, [("PING",)]))\n'
@@ -219,6 +240,20 @@ BAD_INPUT: Final = (
         "        return False\n",
         HOSTILE + "test_a_child_that_asks_without_end_is_not_heard_until_it_is_answered",
         HOSTILE + "test_a_child_that_does_not_read_its_answers_is_not_heard",
+    ),
+    one(
+        "a frame that is never whole is given up",
+        "taskrunner/supervisor/channel.py",
+        "        elif now - self._frame_since > LONGEST_FRAME_S:\n",
+        "        elif False:\n",
+        HOSTILE + "test_a_child_that_seems_to_write_one_frame_for_ever_is_replaced",
+    ),
+    one(
+        "no NaN gets into a store",
+        "taskrunner/supervisor/shapes.py",
+        "        and sum(seconds) >= 0  # a NaN is neither small nor large\n",
+        "",
+        "tests/faults/test_fuzz_frames.py::test_one_wrong_field_makes_nonsense_of_a_report",
     ),
     one(
         "a job is settled under the name it was given out by",

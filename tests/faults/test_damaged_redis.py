@@ -20,8 +20,21 @@ from tests.faults.estate import DIRECTORY, JOBS, Estate, estate
 
 FIELDS = "scpwktedngfxluyqobzirmva"
 """Of a record; see `keys`."""
-GARBAGE = ["", "0", "5", "-1", "abc", "1e400", "nan", "9" * 30, b"\xff\xfe", "+1:n1"]
-SETTINGS = settings(max_examples=80, deadline=None)
+GARBAGE = [
+    "",
+    "0",
+    "5",
+    "-1",
+    "abc",
+    "1e400",
+    "nan",
+    "9" * 30,
+    b"\xff\xfe",
+    "+1:n1",
+    "@9:x",
+    "@1:2x",
+]
+SETTINGS = settings(max_examples=60, deadline=None)
 LISTED = [
     "active:n1",
     "active:n2",

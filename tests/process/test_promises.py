@@ -4,6 +4,7 @@ docs/reliability.md."""
 from __future__ import annotations
 
 import os
+import random
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -200,3 +201,34 @@ def test_a_task_that_writes_into_its_pipe_ends_its_own_process(scene: Scene, dat
     assert not [pid for pid in lines(scene.out) if pid.isdigit() and os.path.exists(f"/proc/{pid}")]
     scene.submit_short(10)
     scene.finish()
+
+
+def test_a_store_that_is_damaged_under_a_running_node_stops_nobody(scene: Scene) -> None:
+    """Fields of every tenth job, counters and bells are filled with garbage while jobs run."""
+    chance = random.Random(1)
+    node = scene.fleet.start("--processes", "2", "--lease", "3")
+    eventually(lambda: scene.app.broker.nodes(), timeout=20)
+    queue = "{scene:default}:"
+    garbage = [b"", b"abc", b"-1", b"nan", b"\xff\xfe", b"9" * 30]
+    spoilt: set[str] = set()
+    with scene.server.client() as redis:
+        for _ in range(12):
+            node.pause()  # else most would be over before they are damaged
+            scene.submit_short(50)
+            for job in chance.sample(scene.jobs[-50:], 5):
+                spoilt.add(job.id)
+                for field in chance.sample("wpednfxlqoskt", 4):
+                    redis.hset(f"{queue}job:{job.id}", field, chance.choice(garbage))
+            redis.hset(f"{queue}stats", chance.choice(["p5", "active", "succeeded"]), b"abc")
+            redis.hset(f"{queue}meta", chance.choice(["last", "since", "order"]), b"abc")
+            redis.publish("{scene}:bell", chance.choice(garbage))
+            redis.hset("{scene}:nodes", chance.choice("xyz"), chance.choice(garbage))
+            node.resume()
+    others = [job for job in scene.jobs if job.id not in spoilt]
+    eventually(lambda: all(job.state() is State.SUCCEEDED for job in others), timeout=40)
+    states = [job.state() for job in scene.jobs]  # each can be looked at
+    assert len(states) == len(scene.jobs) == 600
+    assert node.poll() is None
+    assert "Traceback" not in node.log
+    scene.submit_short(10)
+    eventually(lambda: all(j.state() is State.SUCCEEDED for j in scene.jobs[-10:]), timeout=20)
