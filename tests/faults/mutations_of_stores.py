@@ -187,7 +187,7 @@ STORE: Final = (
         "brokers/redis/audit_jobs.lua",
         "  elseif not list[entry] then\n",
         "  elseif false then\n",
-        DAMAGED + "test_losing_a_key_is_reported",
+        REDIS + "test_a_job_in_no_index",
     ),
     one(
         "suspects: the second loss of a job makes it one (Redis)",
