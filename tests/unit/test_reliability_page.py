@@ -64,8 +64,6 @@ def test_each_hole_is_tested_or_cannot_be_had() -> None:
 
 def test_it_shows_every_mutation_and_none_that_nobody_noticed() -> None:
     found = rows("Switched off")
-    waiting = [mechanism for (mechanism,) in rows("Not switched off yet")]
-    shown = [row[0] for row in found]
-    assert sorted([*shown, *waiting]) == sorted(mutation.mechanism for mutation in MUTATIONS)
+    assert [row[0] for row in found] == [mutation.mechanism for mutation in MUTATIONS]
     for _, red in found:
         assert re.findall(r"`(test_\w+)`", red)
