@@ -288,13 +288,14 @@ class Pool:
         for child in children:
             self._dispatcher.dismiss(child, Phase.KILLED)
             with contextlib.suppress(ProcessLookupError):
-                if child.pid:
+                if child.pid not in (0, os.getpid()):  # a thread cannot be killed
                     os.kill(child.pid, signal.SIGKILL)
         for child in children:
-            while child.pid and is_alive(child.pid):
+            while child.pid not in (0, os.getpid()) and is_alive(child.pid):
                 await asyncio.sleep(0.005)
-            self._children.pop(child.number, None)
-            self._bury(child, Exit(child.number, child.pid, -int(signal.SIGKILL)), by_us=True)
+            if self._is_there(child):  # else its end was reported meanwhile
+                del self._children[child.number]
+                self._bury(child, Exit(child.number, child.pid, -int(signal.SIGKILL)), by_us=True)
         self.changed.set()
 
     def describe(self) -> list[str]:

@@ -34,6 +34,7 @@ from taskrunner.supervisor.child import Child, Phase
 from taskrunner.supervisor.dispatch import Dispatcher
 from taskrunner.supervisor.settle import Letter, SettleService
 from taskrunner.supervisor.vitals import Read, Vitals, read_in_thread
+from taskrunner.supervisor.waits import apart
 
 MOST: Final = 100
 """Probes under way at once; further ones are dropped."""
@@ -260,7 +261,7 @@ class Probes:
         if probe.is_told or probe.to in self._watchers:
             return
         value = replace(answer, other_way=True)
-        self._spawn(asyncio.to_thread(self._write_if_possible, probe.to, value))
+        self._spawn(apart(lambda: self._write_if_possible(probe.to, value)))
 
     def _write_if_possible(self, to: str, answer: NodeAnswer) -> None:
         try:

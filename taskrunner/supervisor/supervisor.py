@@ -26,26 +26,22 @@ from taskrunner.events import (
     Dump,
     Events,
     HealthPortOpened,
-    JobsReturned,
     NodeStarted,
     NodeStopped,
-    NodeStopping,
 )
 from taskrunner.supervisor.child import Phase
+from taskrunner.supervisor.farewell import Farewell
 from taskrunner.supervisor.generation import (
     Exit,
     Generation,
     Hears,
 )
-from taskrunner.supervisor.health import Sentence
 from taskrunner.supervisor.parts import Parts, Surroundings
 from taskrunner.supervisor.readiness import Stage
-from taskrunner.supervisor.waits import unless, until
+from taskrunner.supervisor.waits import apart, unless, until
 
 BUSY_LOOK_S = 0.02
 IDLE_LOOK_S = 0.1
-CHILD_EXIT_S = 5.0
-FLUSH_S = 10.0
 MAIN = "main"
 """What the loop's thread is called where something in it fails."""
 
@@ -73,8 +69,9 @@ class Supervisor:
         self._hurried = asyncio.Event()
         self._failure: StartError | NodeFailed | None = None
         self._loop = asyncio.get_running_loop()
+        around = Surroundings(broker, backend, config, clock, events)
         parts = Parts(
-            Surroundings(broker, backend, config, clock, events),
+            around,
             node=self,
             make_generation=lambda: make_generation(self),
             embedded=embedded,
@@ -92,6 +89,7 @@ class Supervisor:
         self._health_port = parts.health_port
         self.control = parts.control
         self._rollover, self._sizing = parts.rollover, parts.sizing
+        self._farewell = Farewell(parts, around, hurried=self._hurried)
 
     # -- the story
 
@@ -130,9 +128,9 @@ class Supervisor:
         """Broker first, so that a wrong URL costs no import; children last, since they need all."""
         if crashpoints.ARMED:
             crashpoints.reach("supervisor.starting")
-        await asyncio.to_thread(self._broker.ping)
+        await apart(self._broker.ping)
         await self._rollover.begin()
-        await asyncio.to_thread(self._membership.join)
+        await apart(self._membership.join)
         self._settle.start()
         self._lease.start()
         self._scheduler.start()
@@ -154,60 +152,8 @@ class Supervisor:
             crashpoints.reach("supervisor.stopping")
         self._stop_asked.set()
         self._readiness.stage = Stage.STOPPING
-        await self._rollover.halt()
-        self._events.emit(NodeStopping(self._dispatcher.count, self._config.shutdown_timeout_s))
-        await asyncio.to_thread(self._fetch.stop)
-        self._pool.stop()
-        self._dispatcher.give_back()
-        await self._finish_children()
-        if crashpoints.ARMED:
-            crashpoints.reach("supervisor.childless")
-        # The lease and the settle outlive the children: what they did must still be told.
-        hopeless = self._outage.is_on or self._settle.thread.name in self._mishaps.failing
-        await asyncio.to_thread(self._settle.flush, 0.0 if hopeless else FLUSH_S)
-        unsettled = self._settle.pending
-        for service in (self._scheduler, self._settle, self._lease, self._upcalls):
-            await asyncio.to_thread(service.stop)
-        await asyncio.to_thread(self._self_probe.stop)
-        await self._rollover.stop()
-        if self._rollover.current is not None:
-            await asyncio.to_thread(self._leave)
-        if unsettled:
-            why = "the broker is away and was not told what became of them"
-            self._events.emit(JobsReturned(count=unsettled, why=why))
-        await asyncio.to_thread(self._health_port.stop)
+        await self._farewell.say()
         self._events.emit(NodeStopped())
-
-    async def _finish_children(self) -> None:
-        await until(
-            lambda: not self._dispatcher.count or self._hurried.is_set(),
-            self._pool.changed,
-            self._config.shutdown_timeout_s,
-        )
-        for child in self._pool.children:
-            if child.held:
-                child.sentence = child.sentence or self._last_call()
-                self._pool.kill(child)
-            else:
-                self._pool.retire(child)
-        if not await until(lambda: not self._pool.children, self._pool.changed, CHILD_EXIT_S):
-            for child in self._pool.children:
-                self._pool.kill(child)
-            await until(lambda: not self._pool.children, self._pool.changed, CHILD_EXIT_S)
-
-    def _last_call(self) -> Sentence:
-        limit = (
-            "at once" if self._hurried.is_set() else f"within {self._config.shutdown_timeout_s:g} s"
-        )
-        reason = f"the node stopped, and what ran in it did not end {limit}"
-        return Sentence(reason, is_charged=False)
-
-    def _leave(self) -> None:
-        try:
-            self._broker.leave(self._membership.id, self._membership.kept())
-        except BrokerUnavailable as error:
-            # Its lease runs out instead, and its host can prove that it is dead.
-            self._outage.failed(error)
 
     # -- asked from outside
 

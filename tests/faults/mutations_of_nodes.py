@@ -128,12 +128,18 @@ NODES: Final = (
         ),
         ("tests/process/test_start.py::test_a_killed_supervisor_leaves_no_process",),
     ),
-    one(
+    Mutation(
         "a stopping node gives back what has not started",
-        "taskrunner/supervisor/supervisor.py",
-        "        self._dispatcher.give_back()\n",
-        "",
-        DEATHS + "test_term_gives_back_what_is_unstarted_and_lets_the_running_end",
+        # The second is what asks each child for it, too.
+        (
+            Edit("taskrunner/supervisor/farewell.py", "        parts.dispatcher.give_back()\n", ""),
+            Edit(
+                "taskrunner/supervisor/farewell.py",
+                "            pool.retire(child)\n        await until(",
+                "            pass\n        await until(",
+            ),
+        ),
+        (DEATHS + "test_term_gives_back_what_is_unstarted_and_lets_the_running_end",),
     ),
     one(
         "a job that kills its process again and again ends",
@@ -181,6 +187,20 @@ NODES: Final = (
             ),
         ),
         (NODE + "test_a_message_of_a_later_version_waits_and_is_not_destroyed",),
+    ),
+    one(
+        "a stop takes bounded time, though the broker does not answer",
+        "taskrunner/supervisor/farewell.py",
+        "            if time <= 0:\n                break\n            others",
+        "            time = 1.0\n            others",
+        "tests/process/test_stop_orders.py::test_a_broker_that_does_not_answer_keeps_nobody",
+    ),
+    one(
+        "who is killed without its fork server is seen dead before its jobs go back",
+        "taskrunner/supervisor/farewell.py",
+        "            await pool.bury_all(pool.children)\n",
+        "            pass\n",
+        "tests/process/test_stop_orders.py::test_a_fork_server_that_stands_still_keeps_nobody",
     ),
     one(
         "a process that is too many finishes what it runs",
