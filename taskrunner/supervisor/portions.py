@@ -62,13 +62,14 @@ class Portions:
         """Take from the backlog what this child has use for now, at most so many."""
         slots = self._slots(child)
         most = min(most, MOST_IN_CHILD - len(child.held), child.jobs_left)
+        ahead = AHEAD_S * child.places if self._prefetch is None else -1.0
         load, size = child.load, child.bytes
         batch: list[Held] = []
         while backlog and len(batch) < most:
             held = backlog[0]
             held.estimate = self._expect(held.task)
             size += held.size
-            if len(batch) >= slots and not self._is_soon(child, load + held.estimate, size):
+            if len(batch) >= slots and (load + held.estimate > ahead or size > self._most_bytes):
                 break
             load += held.estimate
             batch.append(backlog.popleft())
@@ -78,9 +79,3 @@ class Portions:
         if self._prefetch is not None:
             return min(child.jobs_left, max(0, child.places + self._prefetch - len(child.held)))
         return child.idle_slots
-
-    def _is_soon(self, child: Child, load: float, size: int) -> bool:
-        """Whether a child with so much in it would still get to all of it soon."""
-        if self._prefetch is not None:
-            return False
-        return load <= AHEAD_S * child.places and size <= self._most_bytes
