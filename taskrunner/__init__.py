@@ -18,6 +18,7 @@ from taskrunner.codec import Encoder
 from taskrunner.config import Config
 from taskrunner.context import JobContext, Progress, current_job
 from taskrunner.errors import (
+    AccessError,
     AmbiguousJob,
     AppNotFound,
     ArgumentError,
@@ -33,11 +34,14 @@ from taskrunner.errors import (
     JobExpired,
     JobFailed,
     JobNotFound,
+    KeyNotFound,
     LaterMessage,
     MessageError,
     NodeFailed,
     NodeLost,
     NodeNotFound,
+    NotAllowed,
+    NotAuthenticated,
     NotConfirmed,
     OptionError,
     PartlyUnavailable,
@@ -52,6 +56,7 @@ from taskrunner.errors import (
     TaskInterrupt,
     TaskrunnerError,
     TaskTimeout,
+    TooManyRequests,
     UnknownTask,
     WouldDeadlock,
 )
@@ -64,6 +69,7 @@ from taskrunner.states import State
 from taskrunner.task import AsyncTask, Task
 
 __all__ = [
+    "AccessError",
     "AmbiguousJob",
     "App",
     "AppNotFound",
@@ -88,6 +94,7 @@ __all__ = [
     "JobFailed",
     "JobInfo",
     "JobNotFound",
+    "KeyNotFound",
     "LaterMessage",
     "Message",
     "MessageError",
@@ -95,6 +102,8 @@ __all__ = [
     "NodeFailed",
     "NodeLost",
     "NodeNotFound",
+    "NotAllowed",
+    "NotAuthenticated",
     "NotConfirmed",
     "OptionError",
     "PartlyUnavailable",
@@ -112,6 +121,7 @@ __all__ = [
     "TaskInterrupt",
     "TaskTimeout",
     "TaskrunnerError",
+    "TooManyRequests",
     "UnknownTask",
     "WouldDeadlock",
     "__version__",

@@ -24,12 +24,17 @@ PREFIX: Final = "TASKRUNNER_"
 TEST_PREFIX: Final = "TASKRUNNER_TEST_"
 COMMAND_LINE: Final = "command line"
 CODE: Final = "App(...)"
+HIDDEN: Final = "***"
+SERVICE_ONLY: Final = frozenset({"api_key_secret"})
+"""Secrets that no process which runs tasks needs, nor gets."""
 MOST_PROCESSES: Final = 1024
 LARGEST_BYTES: Final = 32 * 1024 * 1024
 """Half of the largest frame that a pipe to a child carries."""
 
 _SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([KMGT])(i)?)?B?", re.IGNORECASE)
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_SECRET: Final = re.compile(r"[!-~]{32,1024}")
+_SECRET_NAME: Final = re.compile(r"(?:secret|key|token|pass)(?!.*_file$)", re.IGNORECASE)
 _HOST: Final = re.compile(r"[A-Za-z0-9_.:%-]{1,255}")
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
 # Kubernetes sets such variables in every pod for a service that is called taskrunner-something.
@@ -229,6 +234,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "outcomes_limit": whole(1, 2**31 - 1),
     "health_port": whole(0, 65_535, none="none"),
     "health_host": _matching(_HOST, "an address of this machine, such as 127.0.0.1, 0.0.0.0 or ::"),
+    "api_key_secret": _matching(_SECRET, "32 to 1024 printable ASCII characters without spaces"),
     "durability_timeout_s": seconds(0.001),
     "log_level": choice("debug", "info", "warning", "error"),
     "log_format": choice("text", "json"),
@@ -356,7 +362,20 @@ def hide_passwords(text: str) -> str:
     return _ANY_URL.sub(lambda found: hide_password(found[0]), text) if "://" in text else text
 
 
+def is_secret(name: str) -> bool:
+    """Whether the value of a setting is to be hidden; by its name, which may also be misspelt."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def for_tasks(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment as processes that run tasks may have it."""
+    secret = {PREFIX + name.upper() for name in SERVICE_ONLY}
+    return {name: value for name, value in environ.items() if name not in secret}
+
+
 def _shown(name: str, raw: Any) -> str:
+    if is_secret(name):
+        return HIDDEN
     text = hide_password(raw) if isinstance(raw, str) else raw
     shown = repr(text)
     return shown if len(shown) <= 80 else f"{shown[:77]}…"

@@ -82,6 +82,8 @@ class Config:
     health_port: int | None = None
     """where a supervisor answers over HTTP how it is; 0: any free port; None: nowhere"""
     health_host: str = "127.0.0.1"
+    api_key_secret: str | None = None
+    """under which the digests of API keys are made; None: under a salt of each"""
     durability_timeout_s: float = 2.0
     """how long the store may take to confirm a job's `durability`"""
     log_level: str = "info"
@@ -135,8 +137,10 @@ class Config:
         return self.sources.get(name, "default")
 
     def pack(self) -> dict[str, Any]:
-        """As plain values, for another process. Passwords are in it."""
+        """As plain values, for the processes that run tasks. The broker's password is in it, no
+        other secret."""
         values = {name: getattr(self, name) for name in (*SETTING_NAMES, "processes_max")}
+        values |= dict.fromkeys(_settings.SERVICE_ONLY)
         if self.queues is not None:
             values["queues"] = [list(pair) for pair in self.queues]
         return {**values, "sources": dict(self.sources)}
@@ -159,6 +163,8 @@ class Config:
         value = getattr(self, name)
         if name == "processes" and self.most_processes > self.processes:
             return f"{self.processes}..{self.most_processes}"
+        if _settings.is_secret(name) and value is not None:
+            return _settings.HIDDEN
         return hide_password(value) if name in _URLS and value is not None else value
 
     def __repr__(self) -> str:

@@ -17,6 +17,11 @@
     │   ├── BrokerFull                   the store has no room for more jobs
     │   ├── NotConfirmed                 the store cannot confirm the durability asked for
     │   └── NodeLost                     the store no longer knows this node
+    ├── AccessError                  whoever asks is not let in
+    │   ├── NotAuthenticated             nobody knows who asks
+    │   ├── NotAllowed                   it is known who asks, and this one may not do that
+    │   └── TooManyRequests              not now; carries after how many seconds
+    ├── KeyNotFound                  (also LookupError) there is no API key of that id
     ├── NodeNotFound                 (also LookupError) no node of that id beats
     ├── UnknownTask                  (also LookupError) nobody declared a task of that name
     ├── ScheduleNotFound             (also LookupError) there is no schedule of that name
@@ -177,6 +182,30 @@ class NotConfirmed(BrokerError):
 
 class NodeLost(BrokerError):
     """The store does not know this node (any more): its lease ran out and its jobs were taken back."""
+
+
+class AccessError(TaskrunnerError):
+    """Whoever asks is not let in."""
+
+
+class NotAuthenticated(AccessError):
+    """The credentials are missing, wrong or no longer valid."""
+
+
+class NotAllowed(AccessError):
+    """Whoever asks may not do that."""
+
+
+class TooManyRequests(AccessError):
+    """There were too many requests; `retry_after` says in how many seconds there may be more."""
+
+    def __init__(self, message: str | None = None, *, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class KeyNotFound(TaskrunnerError, LookupError):
+    """There is no API key of that id."""
 
 
 class NodeNotFound(TaskrunnerError, LookupError):

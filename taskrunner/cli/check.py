@@ -100,6 +100,7 @@ _NONE_MEANS = {
     "max_memory_bytes": "none",
     "timeout_s": "none",
     "health_port": "none",
+    "api_key_secret": "none",
 }
 
 

@@ -27,7 +27,7 @@ class Exit(IntEnum):
     BROKER = 4, "the broker is away, refuses the password, is full or does not confirm a job"
     NOT_FOUND = (
         5,
-        "there is no such job or schedule; `health`, `control`: no such node, or none at all",
+        "there is no such job, schedule or API key; `health`, `control`: no such node, or none at all",
     )
     START = 6, "the supervisor could not start its processes"
     REFUSED = 7, "an unfinished job has that id; `cancel`: the job was finished"
@@ -45,6 +45,7 @@ _OF_ERRORS: Final[Mapping[type[errors.TaskrunnerError], Exit]] = {
     errors.ResultTimeout: Exit.TIMEOUT,
     errors.JobNotFound: Exit.NOT_FOUND,
     errors.NodeNotFound: Exit.NOT_FOUND,
+    errors.KeyNotFound: Exit.NOT_FOUND,
     errors.ScheduleNotFound: Exit.NOT_FOUND,
     errors.DuplicateJob: Exit.REFUSED,
     errors.AmbiguousJob: Exit.USAGE,

@@ -30,6 +30,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "nodes": "taskrunner.cli.nodes",
     "control": "taskrunner.cli.nodes",
     "schedules": "taskrunner.cli.schedules",
+    "keys": "taskrunner.cli.keys",
     "health": "taskrunner.cli.health",
     "check": "taskrunner.cli.check",
     "doctor": "taskrunner.cli.doctor",

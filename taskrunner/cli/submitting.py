@@ -32,7 +32,8 @@ def moment(text: str) -> Any:
         return text
 
 
-def _number_or_moment(text: str) -> Any:
+def number_or_moment(text: str) -> Any:
+    """A duration or a moment; what is neither is left for the option itself to refuse."""
     found = number(text)
     return moment(text) if isinstance(found, str) else found
 
@@ -53,7 +54,7 @@ def job_options(command: Any) -> Any:
         ("--priority", "0..9", number, "9 is the most urgent."),
         ("--delay", "SECONDS", number, "Not before that long from now."),
         ("--eta", "TIME", moment, "Not before: ISO 8601 with a time zone."),
-        ("--expires", "SECONDS|TIME", _number_or_moment, "Not started by then: expired."),
+        ("--expires", "SECONDS|TIME", number_or_moment, "Not started by then: expired."),
         ("--timeout", "SECONDS", number, "For each run."),
         ("--deadline", "TIME", moment, "For all runs: ISO 8601 with a time zone."),
         ("--retries", "N", number, "Runs after an error."),

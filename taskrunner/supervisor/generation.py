@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from taskrunner import frames
+from taskrunner._settings import for_tasks
 from taskrunner.app import App
 from taskrunner.config import Config
 from taskrunner.errors import AppNotFound, StartError
@@ -174,6 +175,7 @@ class ForkedGeneration:
                 command(SERVER_CODE, sys.path, str(theirs.fileno())),
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
+                env=for_tasks(os.environ),
                 start_new_session=True,
             )
         self._line = ours

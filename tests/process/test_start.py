@@ -150,3 +150,12 @@ def test_children_that_are_told_to_stop_are_not_killed(fleet: Fleet) -> None:
         node.terminate()
         assert node.wait(timeout=20) == 0
         assert "SIGKILL" not in fleet.log(number)
+
+
+def test_processes_that_run_tasks_do_not_get_the_secret_of_api_keys(fleet: Fleet) -> None:
+    node = fleet.start("--processes", "1", TASKRUNNER_API_KEY_SECRET="s3cret-" * 6, HARMLESS="yes")
+    eventually(lambda: node.children, timeout=30)
+    for pid in (node.fork_server, *node.children):
+        environ = Path(f"/proc/{pid}/environ").read_bytes()
+        assert b"HARMLESS=yes" in environ
+        assert b"s3cret-" not in environ
