@@ -19,15 +19,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from taskrunner.brokers.redis.address import Address, Server
-from taskrunner.brokers.redis.connection import (
-    Reply,
-    Request,
-    Talk,
-    connection_options,
-    pack,
-    was_closed,
-)
+from taskrunner.brokers.redis.connection import Talk, connection_options, was_closed
 from taskrunner.brokers.redis.failures import FAILURES, translate
+from taskrunner.brokers.redis.line import Reply, Request, packed
 
 T = TypeVar("T")
 
@@ -159,7 +153,7 @@ async def connect(address: Address) -> Any:
 async def converse(connection: Any, requests: Sequence[Request]) -> list[Reply]:
     """One round trip on a connection, which is ended where that fails."""
     try:
-        await connection.send_packed_command(pack(connection, requests))
+        await connection.send_packed_command(packed(requests))
         return [await _read(connection) for _ in requests]
     except BaseException:
         # Also for a cancelled task: replies may still be on their way.

@@ -15,15 +15,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from taskrunner.brokers.redis import aio, connection
 from taskrunner.brokers.redis.address import Address, Server
 from taskrunner.brokers.redis.aio import AsyncConnections, AsyncPool
-from taskrunner.brokers.redis.connection import (
-    Connections,
-    Exchange,
-    Link,
-    Pool,
-    Reply,
-    Request,
-)
+from taskrunner.brokers.redis.connection import Connections, Exchange, Pool
 from taskrunner.brokers.redis.failures import FAILURES, translate
+from taskrunner.brokers.redis.line import Line, Reply, Request
 from taskrunner.brokers.redis.routing import Answers, Batches, Router
 from taskrunner.errors import BrokerUnavailable, PartlyUnavailable
 
@@ -60,7 +54,7 @@ class Cluster(Connections):
         except FAILURES as error:
             raise translate(error, self.address.at(server).shown) from error
 
-    def connect(self) -> Link:
+    def connect(self) -> Line:
         """To any server: what is published at one is heard at all."""
         error: Exception = RedisConnectionError("no server of the cluster is known")
         for server in self._router.candidates():
@@ -82,7 +76,7 @@ class Cluster(Connections):
     def _carry(self, batches: Batches, timeout: float | None) -> Answers:
         """Send all, then read all. An error stands in its server's place."""
         answers: dict[Server, list[Reply] | Exception] = {}
-        sent: dict[Server, tuple[Link, bool]] = {}
+        sent: dict[Server, tuple[Line, bool]] = {}
         try:
             for server, requests in batches.items():
                 try:

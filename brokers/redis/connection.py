@@ -1,8 +1,8 @@
 """Connections to one Redis, and the exchange of many commands for as many replies.
 
 A few threads of one process use a pool at once, each with a connection of its own for the length of
-one exchange. redis-py's connections are used without its client: that one repeats commands up to
-ten times behind our back. Here a command is sent once; only where an idle connection turns out to
+one exchange. redis-py's connections are used (by way of `line`) without its client: that one repeats
+commands up to ten times behind our back. Here a command is sent once; only where an idle connection turns out to
 have been closed by the server since its last use, the exchange is made again, once, on a new one.
 That is safe because every call of a broker may be repeated.
 
@@ -17,42 +17,25 @@ import socket
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
-from redis.exceptions import AuthenticationError, ResponseError
+from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
 from taskrunner.brokers.redis.address import Address
 from taskrunner.brokers.redis.failures import FAILURES, translate
+from taskrunner.brokers.redis.line import Line, Made, Reply, Request
 from taskrunner.errors import BrokerUnavailable
 
 T = TypeVar("T")
 
-Request: TypeAlias = Sequence[Any]
-"""A command and its arguments: bytes, text or numbers."""
-Reply: TypeAlias = Any
-"""Bytes, int, list or None; a ResponseError where the server refused the one command."""
 Talk: TypeAlias = Generator[Sequence[Request], list[Reply], T]
 """A conversation without I/O: yields requests, is sent their replies, returns what came of it."""
 Exchange: TypeAlias = Callable[[Sequence[Request]], list[Reply]]
 """One round trip."""
-
-
-class Link(Protocol):
-    """What is used of redis-py's connections."""
-
-    _sock: socket.socket | None
-    socket_timeout: float
-
-    def connect(self) -> None: ...
-    def disconnect(self) -> None: ...
-    def pack_command(self, *args: Any) -> list[bytes]: ...
-    def send_packed_command(self, command: list[bytes]) -> None: ...
-    def read_response(self) -> Reply: ...
-    def can_read(self, timeout: float) -> bool: ...
 
 
 _KINDS: Final[Mapping[str, Callable[..., Any]]] = {
@@ -73,17 +56,17 @@ other machine: one that vanished is noticed within a minute, or ten seconds afte
 class Pool:
     """Connections to one server, for a few threads at once. Raises what redis-py raises."""
 
-    def __init__(self, connect: Callable[[], Link]) -> None:
+    def __init__(self, connect: Callable[[], Line]) -> None:
         self._connect = connect
         self._pid = os.getpid()
-        self._idle: deque[Link] = deque()
+        self._idle: deque[Line] = deque()
 
     def exchange(self, requests: Sequence[Request], timeout: float | None = None) -> list[Reply]:
         """One round trip. `timeout`: seconds for each reply, if not the usual ones."""
         connection, is_fresh = self.send(requests, timeout)
         return self.receive(connection, requests, timeout, is_fresh=is_fresh)
 
-    def send(self, requests: Sequence[Request], timeout: float | None = None) -> tuple[Link, bool]:
+    def send(self, requests: Sequence[Request], timeout: float | None = None) -> tuple[Line, bool]:
         """The first half: the connection on which the replies come, and whether it is a new one."""
         connection = self._pop()
         if connection is not None:
@@ -99,7 +82,7 @@ class Pool:
 
     def receive(
         self,
-        connection: Link,
+        connection: Line,
         requests: Sequence[Request],
         timeout: float | None = None,
         *,
@@ -123,7 +106,7 @@ class Pool:
         while (connection := self._pop()) is not None:
             connection.disconnect()
 
-    def _pop(self) -> Link | None:
+    def _pop(self) -> Line | None:
         if os.getpid() != self._pid:
             # Dropped, not closed: redis-py shuts a socket down only in the process that opened it.
             self._idle, self._pid = deque(), os.getpid()
@@ -159,7 +142,7 @@ class Connections(ABC):
         yield self.exchange
 
     @abstractmethod
-    def connect(self) -> Link:
+    def connect(self) -> Line:
         """A new connection that does not belong to a pool. Raises what redis-py raises."""
 
     def lost(self, error: Exception) -> BrokerUnavailable:
@@ -186,18 +169,18 @@ class OneServer(Connections):
         except FAILURES as error:
             raise translate(error, self.address.shown) from error
 
-    def connect(self) -> Link:
+    def connect(self) -> Line:
         return connect(self.address)
 
     def close(self) -> None:
         self._pool.close()
 
 
-def connect(address: Address) -> Link:
+def connect(address: Address) -> Line:
     """A new connection to one server. Raises what redis-py raises."""
-    made: Link = _KINDS[address.scheme](**connection_options(address))
+    made: Made = _KINDS[address.scheme](**connection_options(address))
     made.connect()
-    return made
+    return Line(made)
 
 
 def connection_options(address: Address) -> dict[str, Any]:
@@ -208,50 +191,32 @@ def connection_options(address: Address) -> dict[str, Any]:
     return options
 
 
-def pack(connection: Any, requests: Sequence[Request]) -> list[bytes]:
-    """The bytes of some requests, for one write."""
-    packed = connection.pack_command
-    return [b"".join(part for request in requests for part in packed(*request))]
+def converse(connection: Line, requests: Sequence[Request]) -> list[Reply]:
+    """One round trip on a connection, which is ended where that fails."""
+    return _receive(_send(connection, requests, None), requests, None)
 
 
-def _send(connection: Link, requests: Sequence[Request], timeout: float | None) -> Link:
+def _send(connection: Line, requests: Sequence[Request], timeout: float | None) -> Line:
     try:
-        if timeout is not None and connection._sock is not None:
-            connection._sock.settimeout(timeout)
-        connection.send_packed_command(pack(connection, requests))
+        connection.send(requests, timeout)
     except BaseException:
         connection.disconnect()
         raise
     return connection
 
 
-def converse(connection: Link, requests: Sequence[Request]) -> list[Reply]:
-    """One round trip on a connection, which is ended where that fails."""
-    return _receive(_send(connection, requests, None), requests, None)
-
-
-def _receive(connection: Link, requests: Sequence[Request], timeout: float | None) -> list[Reply]:
+def _receive(connection: Line, requests: Sequence[Request], timeout: float | None) -> list[Reply]:
     try:
-        replies = [_read(connection) for _ in requests]
-        if timeout is not None and connection._sock is not None:
-            connection._sock.settimeout(connection.socket_timeout)
+        return connection.receive(len(requests), timeout)
     except BaseException:
         # Also for an interrupt of the running task: replies may still be on their way.
         connection.disconnect()
         raise
-    return replies
 
 
 def was_closed(error: Exception) -> bool:
     """Whether the server had closed the connection, so that another may serve."""
     return isinstance(error, RedisConnectionError) and not isinstance(error, AuthenticationError)
-
-
-def _read(connection: Link) -> Reply:
-    try:
-        return connection.read_response()
-    except ResponseError as error:
-        return error
 
 
 def _keepalive() -> dict[int, int]:

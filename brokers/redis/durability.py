@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from taskrunner.brokers.redis.connection import Reply, Request
+from taskrunner.brokers.redis.line import Reply, Request
 from taskrunner.message import DEFAULT, FSYNCED, REPLICATED
 
 KNOWS_WAITAOF: Final = (7, 2)

@@ -15,19 +15,19 @@ from __future__ import annotations
 
 import os
 import select
+from collections.abc import Iterable
 from typing import Any, Final
 
+from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from taskrunner.brokers.base import Bell, BellKind, Mailbox
-from taskrunner.brokers.redis.connection import Connections, Link, pack
+from taskrunner.brokers.redis.connection import Connections
 from taskrunner.brokers.redis.failures import FAILURES, translate
 from taskrunner.brokers.redis.keys import Keys
+from taskrunner.brokers.redis.line import Line
 from taskrunner.clock import monotonic
-from taskrunner.errors import BrokerUnavailable
 
-_MOST: Final = 10_000
-"""Bells that one `wait` answers; more would come faster than anybody can look."""
 _QUIET: Final = 2 / 3
 """Of the time in which an answer must come: silence up to here is not worth a question."""
 
@@ -38,7 +38,7 @@ class RedisMailbox(Mailbox):
     def __init__(self, connections: Connections, keys: Keys, name: str) -> None:
         self._connections = connections
         self._channels = (keys.mailbox(name), keys.everybody)
-        self._connection: Link | None = None
+        self._connection: Line | None = None
         self._timeout: float = connections.address.options["socket_timeout"]
         self._heard_at = 0.0
         self._asked_at: float | None = None
@@ -78,20 +78,21 @@ class RedisMailbox(Mailbox):
             os.close(self._wake)
             os.close(self._woken)
 
-    def _listen(self, connection: Link, timeout: float) -> list[Bell]:
-        end = monotonic() + timeout
-        bells: list[Bell]
-        while True:
-            # First what has been read from the socket already: poll does not see it.
-            heard, woken, bells = connection.can_read(0), False, []
-            if not heard:
-                heard, woken = self._poll(connection, min(end, self._patience()) - monotonic())
+    def _listen(self, connection: Line, timeout: float) -> list[Bell]:
+        now = monotonic()
+        end = now + timeout
+        # First what came together with the answer to SUBSCRIBE: poll does not see it.
+        bells = _bells(connection.buffered())
+        while not bells:
+            heard, woken = self._poll(connection, min(end, self._patience()) - now)
+            now = monotonic()
             if heard:
-                self._heard_at, self._asked_at = monotonic(), None
-                bells = self._read(connection)
-            if bells or woken or monotonic() >= end:
-                return bells
-            self._ask(connection)
+                self._heard_at, self._asked_at = now, None
+                bells = _bells(connection.arrived())
+            if woken or now >= end:
+                break
+            self._ask(connection, now)
+        return bells
 
     def _patience(self) -> float:
         """Until when silence means nothing."""
@@ -100,54 +101,45 @@ class RedisMailbox(Mailbox):
             return self._heard_at + quiet
         return self._asked_at + self._timeout - quiet
 
-    def _ask(self, connection: Link) -> None:
-        """Nothing was heard for a while: whether anybody is there. Raises what redis-py raises."""
-        now = monotonic()
+    def _ask(self, connection: Line, now: float) -> None:
+        """If nothing was heard for a while: whether anybody is there. Raises what redis-py raises."""
         if now < self._patience():
             return
         if self._asked_at is not None:
             self._connections.close()  # what idles beside it has gone the same way
             raise RedisTimeoutError("nothing was heard, and a PING was not answered")
-        connection.send_packed_command(pack(connection, [("PING",)]))
+        connection.send([("PING",)])
         self._asked_at = now
 
-    def _subscribe(self) -> Link:
+    def _subscribe(self) -> Line:
         try:
             connection = self._connections.connect()
         except FAILURES as error:
             raise translate(error, self._connections.address.shown) from error
         try:
-            connection.send_packed_command(pack(connection, [("SUBSCRIBE", *self._channels)]))
+            connection.send([("SUBSCRIBE", *self._channels)])
             for _ in self._channels:
-                connection.read_response()
+                (answer,) = connection.receive(1)
+                if isinstance(answer, ResponseError):  # the only answer to all of it
+                    raise answer
+            connection.listen()
         except FAILURES as error:
             connection.disconnect()
             raise translate(error, self._connections.address.shown) from error
+        self._poller = select.poll()
+        self._poller.register(connection, select.POLLIN)
+        self._poller.register(self._woken, select.POLLIN)
         self._connection = connection
         self._heard_at, self._asked_at = monotonic(), None
         return connection
 
-    def _poll(self, connection: Link, seconds: float) -> tuple[bool, bool]:
+    def _poll(self, connection: Line, seconds: float) -> tuple[bool, bool]:
         """Sleep until something happens; whether it was on the socket, and whether it was a wake."""
-        sock = connection._sock
-        if sock is None:
-            raise BrokerUnavailable(f"lost Redis at {self._connections.address.shown}")
-        poller = select.poll()
-        poller.register(sock, select.POLLIN)
-        poller.register(self._woken, select.POLLIN)
-        ready = [fd for fd, _ in poller.poll(max(0.0, seconds) * 1000)]
-        if self._woken in ready:
+        ready = [fd for fd, _ in self._poller.poll(max(0.0, seconds) * 1000)]
+        woken = self._woken in ready
+        if woken:
             os.read(self._woken, 65536)
-        return sock.fileno() in ready, self._woken in ready
-
-    def _read(self, connection: Link) -> list[Bell]:
-        bells: dict[Bell, None] = {}
-        while True:
-            bell = _bell(connection.read_response())
-            if bell is not None:
-                bells[bell] = None
-            if len(bells) >= _MOST or not connection.can_read(0):
-                return list(bells)
+        return len(ready) > woken, woken
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -166,6 +158,12 @@ class RedisMailbox(Mailbox):
         os.close(self._woken)
         self._drop()
         self._open_pipe()
+
+
+def _bells(messages: Iterable[Any]) -> list[Bell]:
+    """Each once."""
+    found = map(_bell, messages)
+    return list(dict.fromkeys(bell for bell in found if bell is not None))
 
 
 def _bell(message: Any) -> Bell | None:

@@ -23,8 +23,8 @@ from typing import Final, NamedTuple, TypeAlias
 from redis.exceptions import AskError, MovedError, ResponseError
 
 from taskrunner.brokers.redis.address import Server
-from taskrunner.brokers.redis.connection import Reply, Request
 from taskrunner.brokers.redis.failures import Unreached
+from taskrunner.brokers.redis.line import Reply, Request
 from taskrunner.brokers.redis.slots import QUESTION, SlotMap, slot_of_request
 from taskrunner.clock import monotonic
 

@@ -26,8 +26,9 @@ from typing import Any, Final, Generic, TypeVar
 from redis.exceptions import NoScriptError, ResponseError
 
 from taskrunner.brokers.redis.audit_calls import AuditCalls
-from taskrunner.brokers.redis.connection import Reply, Request, Talk
+from taskrunner.brokers.redis.connection import Talk
 from taskrunner.brokers.redis.keys import Keys
+from taskrunner.brokers.redis.line import Reply, Request
 
 T = TypeVar("T")
 

@@ -21,8 +21,9 @@ from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
 from taskrunner.brokers.redis import aio, connection
 from taskrunner.brokers.redis.address import Address, Server
 from taskrunner.brokers.redis.aio import AsyncOneServer
-from taskrunner.brokers.redis.connection import Link, OneServer, Reply, Request
+from taskrunner.brokers.redis.connection import OneServer
 from taskrunner.brokers.redis.failures import FAILURES
+from taskrunner.brokers.redis.line import Line, Reply, Request
 
 ROLE: Final = [("ROLE",)]
 _NOT_MASTER: Final = (ReadOnlyError, MasterDownError)
@@ -79,7 +80,7 @@ class Sentinels(OneServer):
             self.close()
         return replies
 
-    def connect(self) -> Link:
+    def connect(self) -> Line:
         master = self._find()
         link = connection.connect(self.address.at(master))
         try:

@@ -16,10 +16,11 @@ from taskrunner.brokers.base import ACCEPTED, Receipt
 from taskrunner.brokers.redis import durability
 from taskrunner.brokers.redis.batches import Blob, blobs, message_row, windows
 from taskrunner.brokers.redis.calls import places
-from taskrunner.brokers.redis.connection import Reply, Request, Talk
+from taskrunner.brokers.redis.connection import Talk
 from taskrunner.brokers.redis.durability import Means
 from taskrunner.brokers.redis.failures import is_full, translate
 from taskrunner.brokers.redis.keys import Keys
+from taskrunner.brokers.redis.line import Reply, Request
 from taskrunner.brokers.redis.scripts import Scripts
 from taskrunner.message import DEFAULT, Message
 

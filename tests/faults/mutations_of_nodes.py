@@ -248,8 +248,7 @@ NODES: Final = (
     one(
         "a mailbox that hears nothing asks whether anybody is there",
         "brokers/redis/mailbox.py",
-        '        connection.send_packed_command(pack(connection, [("PING",)]))\n'
-        "        self._asked_at = now\n",
+        '        connection.send([("PING",)])\n        self._asked_at = now\n',
         "",
         "tests/faults/test_redis_silence.py",
     ),

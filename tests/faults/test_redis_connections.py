@@ -141,11 +141,11 @@ def test_an_interrupted_call_spoils_no_connection(
     assert isinstance(broker._connections, OneServer)
     (connection,) = broker._connections._pool._idle
 
-    def interrupt() -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(connection, "read_response", interrupt)
+        patched.setattr(connection, "receive", interrupt)
         with pytest.raises(KeyboardInterrupt):
             store.state("a")
     assert broker._connections.exchange([("ECHO", "x")]) == [b"x"]
