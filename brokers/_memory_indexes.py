@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 from taskrunner.brokers.base import PRIORITIES
@@ -46,6 +46,16 @@ class TimeIndex:
     def times_until(self, moment: float, limit: int) -> list[float]:
         return [at for at, _, _ in self._entries[: min(limit, self._count_until(moment))]]
 
+    def page(
+        self, after: tuple[float, int] | None, limit: int, *, newest_first: bool
+    ) -> list[tuple[float, int, str]]:
+        """Up to `limit` entries, times and places and ids, behind the place `after`."""
+        if newest_first:
+            end = len(self) if after is None else bisect_left(self._entries, after)
+            return self._entries[max(0, end - limit) : end][::-1]
+        start = 0 if after is None else bisect_left(self._entries, (after[0], after[1] + 1))
+        return self._entries[start : start + limit]
+
     def pop_until(self, moment: float, limit: int) -> list[str]:
         """Take out the ids whose time has come, soonest first, `limit` at most."""
         return self.pop(min(limit, self._count_until(moment)))
@@ -76,12 +86,14 @@ class ReadyLists:
         self.counts = dict.fromkeys(PRIORITIES, 0)
         self._lists: dict[int, deque[tuple[int, Job]]] = {p: deque() for p in PRIORITIES}
         self._tickets = count(1)
+        self._head_tickets = count(-1, -1)
+        """lower than all before: within a list tickets grow"""
         self._swept = dict.fromkeys(PRIORITIES, 0)
         """by priority: how many entries from the head `sweep` has found good"""
 
     def add(self, job: Job, *, head: bool = False) -> None:
         """At the end of its priority, or at the head of it."""
-        job.ticket = next(self._tickets)
+        job.ticket = next(self._head_tickets if head else self._tickets)
         entries = self._lists[job.priority]
         entries.appendleft((job.ticket, job)) if head else entries.append((job.ticket, job))
         self.counts[job.priority] += 1
@@ -108,6 +120,21 @@ class ReadyLists:
             for ticket, job in self._lists[priority]
             if job.ticket == ticket
         ]
+
+    def page(self, after: tuple[int, int] | None, limit: int) -> list[Job]:
+        """Up to `limit` jobs behind a priority and a ticket there."""
+        places = (
+            (job.priority, ticket, job)
+            for priority in reversed(PRIORITIES)
+            if after is None or priority <= after[0]
+            for ticket, job in self._lists[priority]
+        )
+        found = (
+            job
+            for priority, ticket, job in places
+            if job.ticket == ticket and (after is None or priority < after[0] or ticket > after[1])
+        )
+        return list(islice(found, limit))
 
     def drop_last(self, job: Job) -> None:
         """Take out the last of a job's entries, whatever is counted."""

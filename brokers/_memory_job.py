@@ -136,6 +136,17 @@ class Job:
         self.losses += 1
         self.suspect = self.suspect or self.losses >= LOSSES_OF_SUSPECTS
 
+    def begin_anew(self, now: float) -> None:
+        """Forget how it went, for another beginning by an operator's word."""
+        if self.settled_as is None:
+            self.node = self.number = None  # whoever held it may not settle what begins now
+        self.failures = self.crashes = self.losses = 0
+        self.started_at = self.finished_at = self.pid = None
+        self.progress = self.result = self.reason = None
+        self.suspect = self.cancelling = False
+        self.expires_at = _to_come(self.expires_at, now)
+        self.deadline = _to_come(self.deadline, now)
+
     def record(self) -> JobRecord:
         return JobRecord(**{name: getattr(self, name) for name in _SHOWN})
 
@@ -155,6 +166,10 @@ class Tombstone(NamedTuple):
 
 def _moment(at: float | None, after: float | None, now: float) -> float | None:
     return now + after if at is None and after is not None else at
+
+
+def _to_come(moment: float | None, now: float) -> float | None:
+    return moment if moment is not None and moment > now else None
 
 
 def _proves_nothing(outcome: Outcome) -> bool:

@@ -92,6 +92,13 @@ class Queue:
         for mailbox in self.watchers.pop(job.id, ()):
             self._office.ring(mailbox, Bell(BellKind.FINISHED, self.name, job.id))
 
+    def reschedule(self, job: Job, eta: float) -> None:
+        """Another time for a job that waits for one."""
+        before = self.timers.soonest()
+        job.eta = eta
+        self.timers.add(job.id, eta)
+        self._ring_if_sooner(before)
+
     def take_back(self, job: Job, now: float, *, lost: bool) -> None:
         """From a node that is no more; the token stays unsettled."""
         if lost:

@@ -13,6 +13,7 @@ The contract in words is docs/writing-a-broker.md; the contract as a test is
       listen    open_mailbox, watch             time     due, promote
       control   cancel, send                    nodes    join, beat, leave, reap, held, commands
       look      get, stats, queues, nodes, now  upkeep   sweep, audit
+      operate   jobs, requeue, delete, reschedule (in `desk`)
       records   put_record, records, remove_record (in `records`)
       schedules tick, slots, close_slots (in `slots`)
 
@@ -49,6 +50,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+from taskrunner.brokers.desk import ALWAYS, BY_TIME, MOST_IN_A_PAGE, Page, ServesOperators, Span
 from taskrunner.brokers.findings import Finding, FindingKind, Remark
 from taskrunner.brokers.records import KeepsRecords
 from taskrunner.brokers.slots import (
@@ -97,6 +99,8 @@ from taskrunner.states import State
 
 __all__ = [
     "ACCEPTED",
+    "ALWAYS",
+    "BY_TIME",
     "Bell",
     "BellKind",
     "Blame",
@@ -123,19 +127,23 @@ __all__ = [
     "KeepsSlots",
     "LOSSES_OF_SUSPECTS",
     "Limits",
+    "MOST_IN_A_PAGE",
     "Mailbox",
     "NodeInfo",
     "Note",
     "Outcome",
     "OutcomeKind",
     "PRIORITIES",
+    "Page",
     "QueueStats",
     "REPEATABLE_FOR",
     "Receipt",
     "Record",
     "Records",
     "Remark",
+    "ServesOperators",
     "SlotRecord",
+    "Span",
     "Take",
     "Tick",
     "TickKind",
@@ -162,7 +170,7 @@ class Mailbox(ABC):
     def close(self) -> None: ...
 
 
-class BrokerClient(KeepsRecords, KeepsSlots):
+class BrokerClient(ServesOperators, KeepsRecords, KeepsSlots):
     """What producers, waiters and onlookers need of a broker: submit, listen, control, look.
 
     `worker.upcall` implements no more than this, over the pipe to a supervisor. Thread-safe; a

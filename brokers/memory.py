@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from taskrunner.brokers._memory_audit import audit
-from taskrunner.brokers._memory_directory import Directory
+from taskrunner.brokers._memory_desk import Desk
 from taskrunner.brokers._memory_job import Job
 from taskrunner.brokers._memory_queue import Queue
 from taskrunner.brokers.base import (
@@ -49,7 +49,7 @@ from taskrunner.message import Message
 from taskrunner.states import FINISHED, State
 
 
-class MemoryBroker(Directory):
+class MemoryBroker(Desk):
     """Jobs in the memory of this process; they end with it."""
 
     capabilities = Capabilities(results=True, shared=False, durable=False)

@@ -34,6 +34,7 @@ BROKER_CALLS = frozenset(
         *("queues", "nodes", "now", "put_record", "records", "remove_record", "fetch", "settle"),
         *("note", "due", "promote", "join", "beat", "commands", "leave", "reap", "held", "sweep"),
         *("tick", "slots", "close_slots", "audit", "remarks"),
+        *("jobs", "requeue", "delete", "reschedule"),
     }
 )
 """Methods of a broker; all but `close` and `set_skew`."""

@@ -37,6 +37,7 @@ from taskrunner.brokers.redis.address import CLUSTER, Address
 from taskrunner.brokers.redis.batches import IDS, Blob, blobs, tick_row, windows
 from taskrunner.brokers.redis.calls import SLICE, Calls, places
 from taskrunner.brokers.redis.connection import Talk
+from taskrunner.brokers.redis.desk import Desk
 from taskrunner.brokers.redis.failures import is_full
 from taskrunner.brokers.redis.keys import Keys
 from taskrunner.brokers.redis.mailbox import RedisMailbox
@@ -55,7 +56,7 @@ TELL_AGAIN_S: Final = 60.0
 """How often a process that submits jobs tells the directory which queues it knows."""
 
 
-class RedisClient(BrokerClient):
+class RedisClient(Desk, BrokerClient):
     """Jobs in Redis, seen from outside a node."""
 
     capabilities = Capabilities(

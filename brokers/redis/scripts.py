@@ -181,6 +181,24 @@ class Scripts(AuditCalls):
     def get(self, queue: str, ids: Sequence[str]) -> Command[list[list[Any] | None]]:
         return self._of_queue("get", queue, _same, *ids)
 
+    # -- operators
+
+    def jobs(
+        self, queue: str, *, state: str, cursor: bytes, limit: int, span: Sequence[float | str]
+    ) -> Command[list[bytes]]:
+        return self._of_queue("jobs", queue, _same, state, cursor, limit, *span)
+
+    def requeue(self, queue: str, *, only: str, ids: Sequence[str]) -> Command[list[int]]:
+        return self._of_queue("requeue", queue, _same, only, *ids)
+
+    def delete(self, queue: str, *, only: str, ids: Sequence[str]) -> Command[list[int]]:
+        return self._of_queue("delete", queue, _same, only, *ids)
+
+    def reschedule(
+        self, queue: str, *, at_ms: float | str, after_ms: float, ids: Sequence[str]
+    ) -> Command[list[int]]:
+        return self._of_queue("reschedule", queue, _same, at_ms, after_ms, *ids)
+
     # -- time
 
     def due(self, queue: str, *, horizon_ms: float, limit: int) -> Command[list[float]]:

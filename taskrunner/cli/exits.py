@@ -30,7 +30,10 @@ class Exit(IntEnum):
         "there is no such job, schedule or API key; `health`, `control`: no such node, or none at all",
     )
     START = 6, "the supervisor could not start its processes"
-    REFUSED = 7, "an unfinished job has that id; `cancel`: the job was finished"
+    REFUSED = (
+        7,
+        "an unfinished job has that id; `cancel`, `retry`, …: not possible in the job's state",
+    )
     NODE_FAILED = 8, "`run`: a part of the supervisor failed again and again; see its log"
     UNHEALTHY = 9, "`health`: a probe did not come back from a node, or a part of it is broken"
     DAMAGED = 10, "`doctor`: something is wrong and not mended, or the store's settings are a risk"

@@ -30,7 +30,8 @@ _SHOWN: Final = (
 """What of a JobInfo `--json` shows, besides the result."""
 
 
-def _job_options(command: F) -> F:
+def job_options(command: F) -> F:
+    """Which job, where, and how to answer."""
     for option in (
         json_option,
         broker_options,
@@ -43,7 +44,7 @@ def _job_options(command: F) -> F:
 
 
 @click.command()
-@_job_options
+@job_options
 def status(
     job_id: str,
     queue: str | None,
@@ -57,7 +58,7 @@ def status(
     The exit code says whether the job was found, not how it went.
     """
     with connected(target, broker=broker, namespace=namespace) as app:
-        job = _job(app, job_id, queue)
+        job = job_of(app, job_id, queue)
         info = job.info()
         result, is_kept = _result(job, info)
         if wants_json:
@@ -68,7 +69,7 @@ def status(
         _show_errors(info)
 
 
-def _job(app: App, job_id: str, queue: str | None) -> Job[Any]:
+def job_of(app: App, job_id: str, queue: str | None) -> Job[Any]:
     """A handle. Raises OptionError for what cannot be an id."""
     Options.of(job_id=job_id)
     return app.job(job_id, queue)
@@ -144,7 +145,7 @@ def _show_errors(info: JobInfo) -> None:
 
 
 @click.command()
-@_job_options
+@job_options
 def cancel(
     job_id: str,
     queue: str | None,
@@ -155,7 +156,7 @@ def cancel(
 ) -> int:
     """Cancel a job. One that runs is asked to stop, and ends as cancelled whatever it does then."""
     with connected(target, broker=broker, namespace=namespace) as app:
-        job = _job(app, job_id, queue)
+        job = job_of(app, job_id, queue)
         is_cancelled = job.cancel()
         state = job.state()
     if wants_json:

@@ -1,15 +1,17 @@
-"""`queues`: how many jobs are in which state, by queue."""
+"""`queues` and `stats`: how many jobs are in which state, by queue and in all."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Final
 
 import click
 
 from taskrunner.brokers.base import QueueStats
 from taskrunner.cli.connect import app_option, broker_options, connected, json_option
-from taskrunner.cli.output import complain, show_json, show_table
+from taskrunner.cli.output import complain, show_facts, show_json, show_table
+from taskrunner.inspector import Inspector
 from taskrunner.options import validate_queue_name
 from taskrunner.states import State
 
@@ -46,6 +48,25 @@ def queues(
             [stats.queue, *(stats.counts.get(state, 0) for state in columns)] for stats in found
         ]
         show_table(["queue", *columns], rows)
+
+
+@click.command()
+@app_option
+@broker_options
+@json_option
+def stats(target: str | None, broker: str | None, namespace: str | None, wants_json: bool) -> None:
+    """Show a namespace in a few numbers: queues, nodes, processes, and jobs by state."""
+    with connected(target, broker=broker, namespace=namespace) as app:
+        found = Inspector(app).stats()
+        where = app.config.namespace
+    if wants_json:
+        show_json({"namespace": where, **asdict(found)})
+        return
+    facts: list[tuple[str, object]] = [("namespace", where), ("queues", found.queues)]
+    facts += [("nodes", found.nodes), ("processes", f"{found.processes}, {found.busy} jobs run")]
+    facts += [(state, found.counts[state]) for state in State]
+    facts += [("succeeded ever", found.processed), ("failed ever", found.failed)]
+    show_facts(facts)
 
 
 def _occurs(state: State, found: Sequence[QueueStats]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from taskrunner.brokers.base import (
+    ALWAYS,
     Bell,
     BellKind,
     Broker,
@@ -25,6 +26,7 @@ from taskrunner.brokers.base import (
     OutcomeKind,
     QueueStats,
     Receipt,
+    Span,
     Take,
 )
 from taskrunner.message import Header, Message, Timing
@@ -193,6 +195,22 @@ def check_counts(stats: QueueStats, records: Sequence[JobRecord]) -> None:
     assert _without_zeros(stats.counts) == states
     assert _without_zeros(stats.pending_by_priority) == priorities
     assert _without_zeros(stats.parked) == parked
+
+
+def every_page(
+    broker: Broker, queue: str, state: State, *, limit: int = 100, span: Span = ALWAYS
+) -> list[JobKey]:
+    """The jobs of a queue that are in this state, page by page."""
+    found: list[JobKey] = []
+    cursor = ""
+    for _ in range(1000):
+        page = broker.jobs(queue, state, cursor, limit=limit, span=span)
+        assert len(page.keys) <= limit
+        found += page.keys
+        cursor = page.cursor
+        if not cursor:
+            return found
+    raise AssertionError("the pages never end")
 
 
 def _without_zeros(counts: Any) -> dict[Any, int]:

@@ -25,6 +25,7 @@ from taskrunner.testing._conformance_bells import BellTests
 from taskrunner.testing._conformance_cancel import CancelTests
 from taskrunner.testing._conformance_control import ControlTests
 from taskrunner.testing._conformance_deliver import DeliverTests
+from taskrunner.testing._conformance_desk import DeskTests
 from taskrunner.testing._conformance_fencing import FencingTests
 from taskrunner.testing._conformance_model import ModelTests
 from taskrunner.testing._conformance_nodes import NodeTests
@@ -49,6 +50,7 @@ class BrokerConformance(
     FencingTests,
     CancelTests,
     ControlTests,
+    DeskTests,
     RecordTests,
     TimeTests,
     SlotTests,

@@ -39,7 +39,7 @@ from taskrunner.brokers.base import (
 )
 from taskrunner.errors import NodeLost
 from taskrunner.states import State
-from taskrunner.testing._conformance_kit import check_counts, make_message
+from taskrunner.testing._conformance_kit import check_counts, every_page, make_message
 from taskrunner.testing._machine_slots import KEYS, QUEUES, SlotRules, keys
 from taskrunner.testing.model import FAILED_RETENTION, LEASE, RETENTION, Model
 
@@ -147,6 +147,16 @@ class _BrokerMachine(SlotRules):
     @rule(key=keys)
     def cancel(self, key: JobKey) -> None:
         assert self.broker.cancel([key]) == [self.model.cancel(key)]
+
+    @rule(key=keys, how=st.sampled_from(["requeue", "delete", "reschedule"]))
+    def operate(self, key: JobKey, how: str) -> None:
+        if how == "requeue":
+            assert self.broker.requeue([key]) == [self.model.requeue(key)]
+        elif how == "delete":
+            assert self.broker.delete([key]) == [self.model.delete(key)]
+        else:
+            answer = self.model.reschedule(key, 35.0)
+            assert self.broker.reschedule([key], delay=35.0) == [answer]
 
     # -- consume
 
@@ -359,6 +369,18 @@ class _BrokerMachine(SlotRules):
     def _compare_sets(self) -> None:
         for node in {*self.nodes[-2:], *self.model.leases}:
             assert sorted(self.broker.held(node, QUEUES)) == self.model.held(node)
+        if next(self.looks) % AUDITED == 0:
+            self._compare_pages()
         due = self.broker.due(QUEUES, HORIZON, ALL)
         assert len(due) == self.model.due(HORIZON)
         assert [d.wait for d in due] == sorted(d.wait for d in due)
+
+    def _compare_pages(self) -> None:
+        """Every job is on the pages of its queue and state, and on no other."""
+        shown = {
+            (key, state)
+            for queue in QUEUES
+            for state in State
+            for key in every_page(self.broker, queue, state, limit=3)
+        }
+        assert shown == {(job.key, job.state) for job in self.model.records()}

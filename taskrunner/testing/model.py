@@ -186,6 +186,40 @@ class Model:
             self._finish(job, State.CANCELLED, RETENTION)
         return job.state in (State.ACTIVE, State.CANCELLED)
 
+    def requeue(self, key: JobKey) -> bool | None:
+        job = self.jobs.get(key)
+        if job is None or job.gone:
+            return None
+        if job.state in FINISHED - {State.SUCCEEDED}:
+            if job.settled_as is None:
+                job.node = job.number = None
+            job.failures = job.crashes = job.losses = 0
+            job.suspect = job.cancelling = False
+            if job.expires_at is not None and job.expires_at <= self.now:
+                job.expires_at = None
+            job.to(State.PENDING)
+        elif job.state in (State.SCHEDULED, State.RETRYING):
+            job.to(State.PENDING)
+        return job.state is State.PENDING
+
+    def delete(self, key: JobKey) -> bool | None:
+        job = self.jobs.get(key)
+        if job is None or job.gone:
+            return None
+        if job.state in IDLE:
+            self._finish(job, State.CANCELLED, RETENTION)
+        job.gone = job.state in FINISHED
+        return job.gone
+
+    def reschedule(self, key: JobKey, delay: float) -> bool | None:
+        job = self.jobs.get(key)
+        if job is None or job.gone:
+            return None
+        if job.state not in (State.SCHEDULED, State.RETRYING):
+            return False
+        job.eta = self.now + delay
+        return True
+
     # -- consume
 
     def take(
@@ -294,15 +328,9 @@ class Model:
 
     def note(self, node: str, key: JobKey, number: int) -> bool:
         job = self.jobs.get(key)
-        return (
-            job is not None
-            and job.state is State.ACTIVE
-            and (job.node, job.number)
-            == (
-                node,
-                number,
-            )
-        )
+        if job is None or job.state is not State.ACTIVE:
+            return False
+        return (job.node, job.number) == (node, number)
 
     def promote(self) -> int:
         due = [j for j in self.records(State.SCHEDULED, State.RETRYING) if j.eta <= self.now]

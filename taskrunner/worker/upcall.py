@@ -41,6 +41,7 @@ from taskrunner.errors import TaskrunnerError
 from taskrunner.message import Message, Timing, unpack
 from taskrunner.states import FINISHED as FINISHED_STATES
 from taskrunner.states import State
+from taskrunner.worker.deskcalls import DeskCalls, answer_of_desk
 
 FINISHED: Final = "finished"
 """The method that waits: its value is a job's key, its answer nothing."""
@@ -106,7 +107,7 @@ def _value(ok: bool, value: Any) -> Any:
     return value
 
 
-class UpcallBroker(BrokerClient):
+class UpcallBroker(DeskCalls, BrokerClient):
     """What a task may ask of its node's broker."""
 
     # Of a broker that needs this: it lives in the supervisor's process and nowhere else.
@@ -288,7 +289,7 @@ def _answer_of_schedules(broker: BrokerClient, method: str, value: Any) -> Any:
         case "close_slots", [queue, schedule, revision, gone]:
             return broker.close_slots(queue, schedule, revision, gone=gone)
         case _:
-            raise TaskrunnerError(f"a child asked for {method!r}, which is not a call")
+            return answer_of_desk(broker, method, value)
 
 
 def pack_error(error: TaskrunnerError) -> list[str]:

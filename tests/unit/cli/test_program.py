@@ -35,9 +35,9 @@ def test_it_tells_its_version(cli: Cli) -> None:
 
 
 def test_an_unknown_command_names_the_nearest(cli: Cli) -> None:
-    ran = cli("stauts")
+    ran = cli("cancle")
     assert ran.code == Exit.USAGE
-    assert "there is no command 'stauts': did you mean 'status'?" in ran.err
+    assert "there is no command 'cancle': did you mean 'cancel'?" in ran.err
 
 
 @pytest.mark.parametrize("argv", [("status",), ("status", "x", "--nope"), ("--nope",)])

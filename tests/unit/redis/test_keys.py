@@ -33,6 +33,7 @@ from taskrunner.brokers.redis.keys import Keys
 from taskrunner.brokers.redis.scripts import NAMES, Script, Scripts
 from taskrunner.brokers.redis.scripts import Command as ScriptCall
 from taskrunner.message import Header, Message, Timing
+from taskrunner.states import State
 from taskrunner.testing.machine import compare_with_model
 from taskrunner.testing.redis_server import RedisServer
 
@@ -142,6 +143,7 @@ def go_everywhere(broker: RedisBroker) -> None:
         broker.reap([queue], 1, ["n1"])
         broker.leave("n1", [queue])
         broker.join(node, [queue])
+        use_desk(broker, queue)
     broker.nodes()
     use_directory(broker, node, long)
 
@@ -172,6 +174,17 @@ def use_directory(broker: RedisBroker, node: NodeInfo, long: bytes) -> None:
     broker.records("kind")
     broker.put_record("kind", "b", long, expect=long)
     broker.remove_record("kind", "b", expect=long)
+
+
+def use_desk(broker: RedisBroker, queue: str) -> None:
+    """What operators do."""
+    for state in State:
+        broker.jobs(queue, state, limit=1)
+    keys = [JobKey(queue, str(n)) for n in range(12)]
+    broker.requeue(keys)
+    broker.enqueue([Message("put off", queue, Header(task="t"), b"", timing=Timing(delay=9.0))])
+    broker.reschedule([JobKey(queue, "put off")], delay=5.0)
+    broker.delete([JobKey(queue, "put off"), *keys[:6]])
 
 
 def use_slots(broker: RedisBroker, message: Message) -> None:

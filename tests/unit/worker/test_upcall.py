@@ -19,14 +19,16 @@ from taskrunner.brokers.base import (
     JobKey,
     JobRecord,
     NodeInfo,
+    Page,
     Receipt,
     Record,
     Records,
+    Span,
     Tick,
     Ticked,
     TickKind,
 )
-from taskrunner.errors import BrokerFull, BrokerUnavailable, TaskrunnerError
+from taskrunner.errors import BrokerFull, BrokerUnavailable, OptionError, TaskrunnerError
 from taskrunner.states import State
 from taskrunner.worker.upcall import FINISHED, Calls, UpcallBroker, answer, pack_error
 from tests.unit.one_node import OneNode
@@ -133,6 +135,25 @@ def test_commands_and_records_go_through_the_pipe_too(app: App, remote: UpcallBr
     assert not remote.remove_record("kind", "a", expect=b"1")
     assert remote.remove_record("kind", "a")
     assert remote.records("kind").records == []
+
+
+def test_what_operators_do_goes_through_the_pipe_too(app: App, remote: UpcallBroker) -> None:
+    app.tasks["add"].options(job_id=KEY.id, delay=60).enqueue(1)
+    app.tasks["add"].options(job_id="next", delay=90).enqueue(1)
+    first = remote.jobs("default", State.SCHEDULED, limit=1)
+    assert first.keys == [KEY]
+    span = Span(since=remote.now() + 75)
+    rest = remote.jobs("default", State.SCHEDULED, first.cursor, span=span)
+    assert rest == Page([JobKey("default", "next")], "")
+    assert remote.reschedule([KEY], delay=120.0) == [True]
+    assert remote.jobs("default", State.SCHEDULED, limit=1).keys == rest.keys
+    assert remote.requeue([KEY], only=State.RETRYING) == [False]
+    assert remote.requeue([KEY]) == [True]
+    assert remote.delete([KEY], only=State.SCHEDULED) == [False]
+    assert remote.delete([KEY, JobKey("default", "none")]) == [True, None]
+    assert app.broker.get([KEY]) == [None]
+    with pytest.raises(OptionError, match="cursor"):
+        remote.jobs("default", State.FAILED, "x")
 
 
 def test_slots_are_claimed_through_the_pipe_too(app: App, remote: UpcallBroker) -> None:
