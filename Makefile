@@ -32,6 +32,10 @@ MINUTES ?= 10
 soak: $(VENV)/installed-dev redis ## break everything at random for MINUTES=10, and count what was lost (SEED=...)
 	@$(IN_VENV) -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
+.PHONY: bench
+bench: $(VENV)/installed-dev redis ## measure everything, a table per question (ONLY=... QUICK=1 WRITE=1 for the page)
+	@$(IN_VENV) -m benchmarks.report $(ONLY) $(if $(QUICK),--quick) $(if $(WRITE),--write)
+
 # -- what a change must pass
 
 .PHONY: check

@@ -1,48 +1,108 @@
-"""What does an idle node cost: round trips to Redis and CPU seconds?
+"""What does an idle node cost: round trips, CPU, memory?
 
-    python -m benchmarks.idle [--seconds 20]
+    python -m benchmarks.idle [--json] [--runs N] [--quick]
 
-Round trips are the commands that MONITOR shows and that no script sent.
+Once with one queue and once with ten. Round trips are the reads of the server; which commands they
+are is counted apart, by MONITOR. Memory is proportional: what processes share is divided among them.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-from pathlib import Path
-from time import monotonic, sleep
+from collections import Counter
+from time import sleep
 
-from rich.console import Console
-from rich.table import Table
-
-from benchmarks import node as nodes
-from benchmarks.tasks import empty
+from benchmarks.harness.answer import Answer, Spread, Table, Target
+from benchmarks.harness.ask import How, main
+from benchmarks.harness.meters import Meter, proportional_mib
+from benchmarks.harness.stage import PATIENCE_S, Node, Stage
+from benchmarks.tasks import app, empty
 from taskrunner.testing.wire import CommandCounter
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=20.0)
-    seconds = parser.parse_args().seconds
-    with nodes.redis() as url, nodes.node("benchmarks.tasks:app", "--processes", "2") as process:
-        empty.enqueue().result(timeout=60)
-        sleep(2)
-        with CommandCounter(url) as commands:
-            before = _cpu(process.pid)
-            began = monotonic()
-            sleep(seconds)
-            took = monotonic() - began
-            cpu = _cpu(process.pid) - before
-    table = Table("seconds", "commands/s", "CPU % of the supervisor")
-    table.add_row(f"{took:.0f}", f"{commands.total / took:.2f}", f"{100 * cpu / took:.2f}")
-    Console().print(table, dict(commands.by_name.most_common(12)))
+SECONDS = 20
+SETTLES_S = 3
+"""After its last job a node still writes some things down."""
+QUEUES = (1, 10)
+ROLES = ("supervisor", "fork server", "children")
 
 
-def _cpu(pid: int) -> float:
-    text = Path(f"/proc/{pid}/stat").read_text()
-    fields = text[text.rfind(")") + 2 :].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+class Watched:
+    """What was seen of one node in one span of time."""
+
+    def __init__(self, stage: Stage, node: Node, seconds: float) -> None:
+        meter = Meter(stage, node.roles())
+        before = meter.read()
+        sleep(seconds)
+        used = meter.read() - before
+        self.trips = used.round_trips / used.at
+        self.cpu = {role: 100 * used.cpu[role] / used.at for role in ROLES}
+        self.memory = {
+            role: sum(map(proportional_mib, pids)) for role, pids in node.roles().items()
+        }
+
+
+def ask(how: How) -> Answer:
+    seconds = SECONDS / (5 if how.quick else 1)
+    found: dict[int, list[Watched]] = {number: [] for number in QUEUES}
+    names: Counter[str] = Counter()
+    with Stage(app) as stage:
+        for number, runs in found.items():
+            stage.clear()
+            with stage.ready_node("--processes", "2") as node:
+                fill(number)
+                sleep(SETTLES_S)
+                runs += [Watched(stage, node, seconds) for _ in range(how.runs)]
+                if number == 1:
+                    names = commands(stage, seconds)
+    return Answer([_table(found, seconds), _named(names, seconds)], _targets(found))
+
+
+def fill(queues: int) -> None:
+    """Let there be so many queues, `default` among them."""
+    for at in range(queues - 1):
+        empty.options(queue=f"queue-{at}").enqueue().result(timeout=PATIENCE_S)
+
+
+def commands(stage: Stage, seconds: float) -> Counter[str]:
+    with CommandCounter(stage.server.url) as counted:
+        sleep(seconds)
+    return counted.by_name
+
+
+def _table(found: dict[int, list[Watched]], seconds: float) -> Table:
+    table = Table(
+        "an idle node with 2 children",
+        ("", *(f"{number} queue{'s' * (number > 1)}" for number in found)),
+        note=f"watched for {seconds:g} s each time.",
+    )
+    table.add("round trips/s", *(Spread.of(one.trips for one in runs) for runs in found.values()))
+    for role in ROLES:
+        shares = (Spread.of(one.cpu[role] for one in runs) for runs in found.values())
+        table.add(f"CPU % of {role}", *shares)
+    for role in ROLES:
+        sizes = (Spread.of(one.memory[role] for one in runs) for runs in found.values())
+        table.add(f"memory of {role}, MiB", *sizes)
+    return table
+
+
+def _named(names: Counter[str], seconds: float) -> Table:
+    table = Table("what it asks Redis, with one queue", ("command", "times a second"))
+    for name, count in names.most_common():
+        table.add(name, count / seconds)
+    return table
+
+
+def _targets(found: dict[int, list[Watched]]) -> list[Target]:
+    def median(number: int) -> float:
+        return Spread.of(one.trips for one in found[number]).median
+
+    cpu = Spread.of(sum(one.cpu.values()) for one in found[1]).median
+    further = (median(10) - median(1)) / 9
+    return [
+        Target.at_most("idle supervisor, round trips a second", 2, median(1)),
+        Target.at_most("idle supervisor, round trips for each further queue", 0.5, further),
+        Target.at_most("idle node, of a core", 1, cpu, " %"),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    main(ask)

@@ -21,6 +21,37 @@ def stamp(path: str) -> float:
 
 
 @app.task
+def spin(seconds: float) -> None:
+    """Use so much CPU time: what a job of pure Python does."""
+    from time import thread_time
+
+    end = thread_time() + seconds
+    while thread_time() < end:
+        pass
+
+
+@app.task
+def nap(seconds: float) -> None:
+    """Wait, as for somebody else's answer."""
+    from time import sleep
+
+    sleep(seconds)
+
+
+@app.task
+async def anap(seconds: float) -> None:
+    """The same from asyncio."""
+    import asyncio
+
+    await asyncio.sleep(seconds)
+
+
+@app.task
+def carry(data: bytes) -> None:
+    """Take something heavy, and drop it."""
+
+
+@app.task
 def linger(path: str) -> None:
     """Write down when it starts; stay for a while the first time, so that it can be stopped."""
     from time import monotonic, sleep

@@ -1,0 +1,21 @@
+"""One loop of CPU work without a queue: `python -m benchmarks.harness.loop COUNT SECONDS` prints how
+many seconds so many jobs took."""
+
+from __future__ import annotations
+
+import sys
+from time import perf_counter
+
+from benchmarks.tasks import spin
+
+
+def main() -> None:
+    count, seconds = int(sys.argv[1]), float(sys.argv[2])
+    began = perf_counter()
+    for _ in range(count):
+        spin(seconds)
+    print(perf_counter() - began)
+
+
+if __name__ == "__main__":
+    main()
