@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from taskrunner.crypto import ACCEPTED, keys_of
 from taskrunner.errors import OptionError
+from taskrunner.hiding import HIDDEN, hide_password, is_secret
 from taskrunner.message import LONGEST
 from taskrunner.naming import nearest
 from taskrunner.options import validate_queue_name
@@ -24,7 +26,6 @@ PREFIX: Final = "TASKRUNNER_"
 TEST_PREFIX: Final = "TASKRUNNER_TEST_"
 COMMAND_LINE: Final = "command line"
 CODE: Final = "App(...)"
-HIDDEN: Final = "***"
 SERVICE_ONLY: Final = frozenset({"api_key_secret"})
 """Secrets that no process which runs tasks needs, nor gets."""
 MOST_PROCESSES: Final = 1024
@@ -34,7 +35,6 @@ LARGEST_BYTES: Final = 32 * 1024 * 1024
 _SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([KMGT])(i)?)?B?", re.IGNORECASE)
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SECRET: Final = re.compile(r"[!-~]{32,1024}")
-_SECRET_NAME: Final = re.compile(r"(?:secret|key|token|pass)(?!.*_file$)", re.IGNORECASE)
 _HOST: Final = re.compile(r"[A-Za-z0-9_.:%-]{1,255}")
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
 # Kubernetes sets such variables in every pod for a service that is called taskrunner-something.
@@ -42,6 +42,10 @@ _SERVICE_LINK: Final = re.compile(
     r"(.*_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
 )
 _SERVICE_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://")
+
+
+class Explained(ValueError):
+    """A value that is not accepted, for a reason that is worth more than what would be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,16 @@ def _yes_or_no() -> Kind:
     return Kind("true or false", check, parse)
 
 
+def _keys() -> Kind:
+    def check(value: Any) -> tuple[str, ...]:
+        try:
+            return keys_of(value)
+        except ValueError as error:
+            raise Explained(str(error)) from error
+
+    return Kind(ACCEPTED, check)
+
+
 def _matching(pattern: re.Pattern[str], accepts: str) -> Kind:
     def check(value: Any) -> str:
         if not isinstance(value, str) or not pattern.fullmatch(value):
@@ -236,6 +250,10 @@ KINDS: Final[Mapping[str, Kind]] = {
     "health_host": _matching(_HOST, "an address of this machine, such as 127.0.0.1, 0.0.0.0 or ::"),
     "api_key_secret": _matching(_SECRET, "32 to 1024 printable ASCII characters without spaces"),
     "durability_timeout_s": seconds(0.001),
+    "encryption_keys": _keys(),
+    "signing_keys": _keys(),
+    "require_encryption": _yes_or_no(),
+    "require_signing": _yes_or_no(),
     "log_level": choice("debug", "info", "warning", "error"),
     "log_format": choice("text", "json"),
 }
@@ -267,6 +285,9 @@ class Source:
         try:
             parsed = kind.parse(raw.strip()) if self.is_text and isinstance(raw, str) else raw
             return kind.check(parsed)
+        except Explained as error:
+            where = self.fill(self.mistake, name, _shown(name, raw))
+            raise ValueError(f"{where}: {error}: expected {kind.accepts}") from error
         except (ValueError, TypeError, OptionError) as error:
             where = self.fill(self.mistake, name, _shown(name, raw))
             raise ValueError(f"{where}: expected {kind.accepts}") from error
@@ -341,30 +362,6 @@ def _toml(path: Path, problems: list[str]) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         problems.append(f"{path.name} cannot be read: {error}")
         return {}
-
-
-_QUERY_SECRET: Final = re.compile(r"([?&][^=&\s]*(?:pass|secret|token)[^=&\s]*=)[^&\s]*", re.I)
-_USER_SECRET: Final = re.compile(r"^((?:[^/\s]*//)?(?!/)[^:/\s]*:)(?!//)\S*@")
-_ANY_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
-
-
-def hide_password(url: str) -> str:
-    """The URL with its password, or what may be one, replaced by `***`.
-
-    In a URL whose password holds characters that should have been quoted, rather too much is
-    hidden than too little.
-    """
-    return _USER_SECRET.sub(r"\1***@", _QUERY_SECRET.sub(r"\1***", url))
-
-
-def hide_passwords(text: str) -> str:
-    """A text with the password of every URL in it hidden."""
-    return _ANY_URL.sub(lambda found: hide_password(found[0]), text) if "://" in text else text
-
-
-def is_secret(name: str) -> bool:
-    """Whether the value of a setting is to be hidden; by its name, which may also be misspelt."""
-    return _SECRET_NAME.search(name) is not None
 
 
 def for_tasks(environ: Mapping[str, str]) -> dict[str, str]:

@@ -5,7 +5,7 @@
     repeat    cron, schedules
     look      job
     run       running
-    wiring    config, broker, backend, codec, adopt, close
+    wiring    config, broker, backend, codec, seals, adopt, close
 
 Nothing is read, connected or started before it is needed: declaring tasks at import time costs
 nothing, and settings are those of the process that uses the App.
@@ -33,6 +33,7 @@ from taskrunner.options import NOTHING, OptionArguments, Options, validate_queue
 from taskrunner.retry import ANY_ERROR, Backoff, Policy
 from taskrunner.schedulebook import Schedules
 from taskrunner.schedules import RuleArguments
+from taskrunner.seals import Seals
 from taskrunner.submission import (
     asubmit,
     asubmit_many,
@@ -81,6 +82,7 @@ class App:
         self._tasks: dict[str, Task[..., Any]] = {}
         self._policies: dict[str, Policy] = {}
         self._payload_limit_bytes: int | None = None
+        self._seals: Seals | None = None
         self._schedules = Schedules(self)
 
     def __repr__(self) -> str:
@@ -227,12 +229,12 @@ class App:
 
     def submit(self, message: Message) -> Job[Any]:
         """Submit one message. Raises as `Task.enqueue`."""
-        message = self._hooked(message)
+        message = self.seals.message(self._hooked(message))
         return self._accepted(message, submit(self.broker, message))
 
     async def asubmit(self, message: Message) -> Job[Any]:
         """`submit`, from asyncio."""
-        message = self._hooked(message)
+        message = self.seals.message(self._hooked(message))
         return self._accepted(message, await asubmit(self.broker, message))
 
     def _hooked(self, message: Message) -> Message:
@@ -247,7 +249,9 @@ class App:
                 raise ArgumentError(
                     f"message {at} is {message!r}: expected what task.message(...) answers"
                 )
-        return [self._hooked(message) for message in found] if self._hooks else found
+        if self._hooks:
+            found = [self._hooked(message) for message in found]
+        return list(map(self.seals.message, found)) if self.seals.is_active else found
 
     def _accepted(self, message: Message, receipt: Receipt) -> Job[Any]:
         refused = rejection(message, receipt)
@@ -334,6 +338,14 @@ class App:
         """What waits for results; one for each process."""
         return self._wiring.waiter
 
+    @property
+    def seals(self) -> Seals:
+        """What `encryption_keys` and `signing_keys` do. Raises ConfigError where a library is
+        missing for that."""
+        if self._seals is None:
+            self._seals = self._wiring.seals
+        return self._seals
+
     def adopt(self, config: Config, broker: BrokerClient | None = None) -> None:
         """Use settings, and perhaps a broker, that were decided elsewhere; drops connections.
 
@@ -342,6 +354,7 @@ class App:
         self._wiring.adopt(config, broker)
         self._policies.clear()
         self._payload_limit_bytes = None
+        self._seals = None
 
     def close(self) -> None:
         """Let go of connections and threads. The App stays usable and opens new ones."""

@@ -15,12 +15,14 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from taskrunner import _settings
-from taskrunner._settings import CODE, COMMAND_LINE, hide_password, hide_passwords
+from taskrunner._settings import CODE, COMMAND_LINE
 from taskrunner.errors import ConfigError, OptionError
+from taskrunner.hiding import HIDDEN, hide_password, hide_passwords, is_secret
 
 __all__ = ["CODE", "COMMAND_LINE", "SETTING_NAMES", "Config", "hide_password", "hide_passwords"]
 
 _URLS: Final = ("broker", "backend")
+_KEYS: Final = ("encryption_keys", "signing_keys")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -86,6 +88,12 @@ class Config:
     """under which the digests of API keys are made; None: under a salt of each"""
     durability_timeout_s: float = 2.0
     """how long the store may take to confirm a job's `durability`"""
+    encryption_keys: tuple[str, ...] = field(default=(), repr=False)
+    """`ID:SECRET` each; the first encrypts, all decrypt"""
+    signing_keys: tuple[str, ...] = field(default=(), repr=False)
+    require_encryption: bool = False
+    """refuse what is not encrypted"""
+    require_signing: bool = False
     log_level: str = "info"
     log_format: str = "text"
     processes_max: int | None = field(default=None, kw_only=True)
@@ -137,7 +145,7 @@ class Config:
         return self.sources.get(name, "default")
 
     def pack(self) -> dict[str, Any]:
-        """As plain values, for the processes that run tasks. The broker's password is in it, no
+        """As plain values, for the processes that run tasks. Passwords of URLs and keys are in it, no
         other secret."""
         values = {name: getattr(self, name) for name in (*SETTING_NAMES, "processes_max")}
         values |= dict.fromkeys(_settings.SERVICE_ONLY)
@@ -151,6 +159,8 @@ class Config:
         values = dict(packed)
         if values["queues"] is not None:
             values["queues"] = tuple((name, weight) for name, weight in values["queues"])
+        for name in _KEYS:
+            values[name] = tuple(values[name])
         return cls(**{**values, "sources": MappingProxyType(values["sources"])})
 
     @property
@@ -159,12 +169,15 @@ class Config:
         return max(self.processes, self.processes_max or 0)
 
     def shown(self, name: str) -> Any:
-        """A setting's value as it may be printed: with the password of a URL hidden."""
+        """A setting's value as it may be printed: with the password of a URL hidden, and of keys
+        the ids alone."""
         value = getattr(self, name)
         if name == "processes" and self.most_processes > self.processes:
             return f"{self.processes}..{self.most_processes}"
-        if _settings.is_secret(name) and value is not None:
-            return _settings.HIDDEN
+        if name in _KEYS:
+            return [text.partition(":")[0] for text in value]
+        if is_secret(name) and value is not None:
+            return HIDDEN
         return hide_password(value) if name in _URLS and value is not None else value
 
     def __repr__(self) -> str:

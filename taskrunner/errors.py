@@ -34,7 +34,8 @@
     ├── StartError                   the supervisor could not start its children
     ├── NodeFailed                   a part of the supervisor failed again and again
     ├── MessageError                 bytes that are not a message this version can read
-    │   └── LaterMessage                 those of a later version; carries which
+    │   ├── LaterMessage                 those of a later version; carries which
+    │   └── CryptoError                  encrypted or signed ones that no key here fits; carries its id
     └── IllegalTransition            a state change that the table in `states` forbids
 
 Two more are raised inside a running task and derive from BaseException, so that a task's own
@@ -273,6 +274,22 @@ class LaterMessage(MessageError):
     def __init__(self, message: str | None = None, *, version: int = 0) -> None:
         super().__init__(message)
         self.version = version
+
+
+class CryptoError(MessageError):
+    """What is encrypted or signed cannot be opened or trusted here.
+
+    `key_id` names the key it asks for, where it names one. `reason` is what a job with such a message
+    fails with: `undecryptable` (the key is not here, or the bytes were altered or moved), or
+    `unprotected`, where a setting requires what the message lacks.
+    """
+
+    def __init__(
+        self, message: str | None = None, *, key_id: str = "", reason: str = "undecryptable"
+    ) -> None:
+        super().__init__(message)
+        self.key_id = key_id
+        self.reason = reason
 
 
 class IllegalTransition(TaskrunnerError):

@@ -23,6 +23,7 @@ from taskrunner.errors import (
 from taskrunner.jobinfo import JobInfo
 from taskrunner.message import ErrorInfo
 from taskrunner.options import seconds
+from taskrunner.seals import RESULT
 from taskrunner.states import FINISHED, State
 from taskrunner.submission import ride_out
 
@@ -114,8 +115,9 @@ class Job(Generic[R]):
         """Wait until it has ended; what the task returned.
 
         Raises JobFailed with the remote error, JobCancelled, JobExpired, ResultTimeout after
-        `timeout` seconds, ResultExpired where the result is no longer kept, and, inside a task,
-        WouldDeadlock where no worker is left to run it. An outage of the broker that begins
+        `timeout` seconds, ResultExpired where the result is no longer kept, CryptoError where it is
+        encrypted with a key that is not here, and, inside a task, WouldDeadlock where no worker is
+        left to run it. An outage of the broker that begins
         during the wait is waited out.
         """
         deadline = _Deadline(timeout)
@@ -211,7 +213,7 @@ class Job(Generic[R]):
             case State.EXPIRED:
                 raise JobExpired(f"job {self.id} expired before it was started", job_id=self.id)
             case _:
-                raise _failure(record)
+                raise _failure(record, self._app)
 
     def _value(self, record: JobRecord) -> R:
         packed = record.result
@@ -222,12 +224,13 @@ class Job(Generic[R]):
             packed = ride_out(lambda: backend.get([key])[0])
         if not packed:  # an empty one is what is left of a result that the store has lost
             raise ResultExpired(f"the result of job {self.id} is no longer kept", job_id=self.id)
+        packed = self._app.seals.plain(RESULT, record, packed)
         return self._app.codec.unpack(packed)  # type: ignore[no-any-return]
 
 
-def _failure(record: JobRecord) -> JobFailed:
+def _failure(record: JobRecord, app: App) -> JobFailed:
     reason = record.reason or "error"
-    error = ErrorInfo.unpack(record.errors[0]) if record.errors else ErrorInfo(reason, "")
+    error = app.seals.error(record, record.errors[0]) if record.errors else ErrorInfo(reason, "")
     said = f"{error.type}: {error.message}" if error.message else error.type
     return JobFailed(
         f"job {record.id} failed ({reason}): {said}",

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from taskrunner.brokers.base import JobRecord
 from taskrunner.context import Progress
 from taskrunner.errors import ArgumentError, MessageError
 from taskrunner.message import ErrorInfo, Header, unpack
+from taskrunner.seals import NO_HEADERS, PROGRESS
 from taskrunner.states import State
 
 if TYPE_CHECKING:
@@ -50,8 +50,19 @@ class JobInfo:
             return _UNREADABLE, None, str(error)
 
     @cached_property
+    def _opened(self) -> tuple[Mapping[str, str], bytes | None, str | None]:
+        header, body, problem = self._message
+        if body is None:
+            return NO_HEADERS, None, problem
+        try:
+            record = self.record
+            return (*self._app.seals.opened(header, body, record.queue, record.id), None)
+        except MessageError as error:
+            return NO_HEADERS, None, str(error)
+
+    @cached_property
     def _arguments(self) -> tuple[tuple[Any, ...] | None, dict[str, Any] | None, str | None]:
-        _, body, problem = self._message
+        _, body, problem = self._opened
         if body is None:
             return None, None, problem
         try:
@@ -87,7 +98,7 @@ class JobInfo:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        return self._message[0].headers or MappingProxyType({})
+        return self._opened[0]
 
     @property
     def priority(self) -> int:
@@ -181,7 +192,13 @@ class JobInfo:
     @property
     def progress(self) -> Progress | None:
         """What the task last said: `done`, `total`, `text`."""
-        return Progress.unpack(self.record.progress) if self.record.progress else None
+        if not self.record.progress:
+            return None
+        try:
+            plain = self._app.seals.plain(PROGRESS, self.record, self.record.progress)
+        except MessageError:
+            return None  # `unreadable` says why, since its message has the same trouble
+        return Progress.unpack(plain)
 
     @property
     def error(self) -> ErrorInfo | None:
@@ -191,7 +208,7 @@ class JobInfo:
     @cached_property
     def errors(self) -> tuple[ErrorInfo, ...]:
         """One for each failed run, newest first, at most 20."""
-        return tuple(map(ErrorInfo.unpack, self.record.errors))
+        return tuple(self._app.seals.error(self.record, one) for one in self.record.errors)
 
     @property
     def node(self) -> str | None:

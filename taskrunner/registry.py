@@ -20,10 +20,10 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from taskrunner._settings import hide_password
 from taskrunner.backends.base import ResultBackend
 from taskrunner.brokers.base import Broker, Limits
 from taskrunner.errors import AppNotFound, OptionError
+from taskrunner.hiding import hide_password
 from taskrunner.naming import LOADED_SCRIPT, nearest
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ Every method that asks the store has a twin for asyncio, its name with an `a` be
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from typing import Any, Unpack
 
 from taskrunner.brokers.base import Tick, TickKind
 from taskrunner.declaring import call_of
-from taskrunner.errors import BrokerFull, DeclarationError, DuplicateJob, OptionError
+from taskrunner.errors import BrokerFull, CryptoError, DeclarationError, DuplicateJob, OptionError
 from taskrunner.job import Job
 from taskrunner.scheduleinfo import ScheduleInfo
 from taskrunner.schedules import RuleArguments, Schedule, check_name, rule_of, split
@@ -64,11 +65,29 @@ class Schedules(ScheduleViews):
 
     def _store_it(self, wanted: Schedule, may_replace: bool) -> ScheduleInfo:
         check_size(wanted, self._app.payload_limit_bytes)
+        same = functools.partial(self._is_same, wanted)
+        sealed = self._sealed(wanted)
         made = self._store.edit(
-            wanted.name, lambda found: _added(wanted, found, may_replace, self.now)
+            wanted.name, lambda found: _added(sealed, found, may_replace, self.now, same)
         )
         assert made is not None
         return self.infos([Stored(made.name, b"", made)])[0]
+
+    def _sealed(self, schedule: Schedule) -> Schedule:
+        """As it is stored: a fingerprint of arguments would betray some of those that are secret."""
+        seals = self._app.seals
+        template = seals.template(schedule.name, schedule.template)
+        return replace(schedule, template=template, said=seals.fingerprint(schedule.said))
+
+    def _is_same(self, wanted: Schedule, found: Schedule) -> bool:
+        """Whether users said of what is stored what they say now, whatever it is sealed with."""
+        if not self._app.seals.is_active:
+            return found.said == wanted.said
+        try:
+            template = self._app.seals.template_of(found.name, found.template)
+        except CryptoError:
+            return False
+        return replace(found, template=template).fingerprint() == wanted.said
 
     def declare(
         self,
@@ -103,10 +122,10 @@ class Schedules(ScheduleViews):
         self.declared[wanted.name] = wanted
 
     def judged(self) -> Mapping[str, Schedule]:
-        """What is declared, by name. Raises PayloadTooLarge."""
+        """What is declared, by name, as it is stored. Raises PayloadTooLarge."""
         for schedule in self.declared.values():
             check_size(schedule, self._app.payload_limit_bytes)
-        return dict(self.declared)
+        return {name: self._sealed(schedule) for name, schedule in self.declared.items()}
 
     # -- changing
 
@@ -144,6 +163,8 @@ class Schedules(ScheduleViews):
         """Submit its job now, whatever else holds: also while it is paused or the last job is
         unfinished. Raises ScheduleNotFound, and DuplicateJob where all its jobs have one id."""
         schedule = self.found(name)
+        if schedule.template.header.key_id is None:  # only declared so far, or older than the keys
+            schedule = self._sealed(schedule)
         message = schedule.job(None)
         tick = Tick(name, message, None)
         (answer,) = ride_out(lambda: self._app.broker.tick([tick]))
@@ -191,13 +212,17 @@ class Schedules(ScheduleViews):
 
 
 def _added(
-    wanted: Schedule, found: Schedule | None, may_replace: bool, now: Callable[[], float]
+    wanted: Schedule,
+    found: Schedule | None,
+    may_replace: bool,
+    now: Callable[[], float],
+    is_same: Callable[[Schedule], bool],
 ) -> Schedule:
     """What a schedule becomes where one is wanted at run time."""
     if found is None:
         moment = now()
         return replace(wanted, created_at=moment, after=moment)
-    if found.said == wanted.said:
+    if is_same(found):
         return found
     if not may_replace:
         raise OptionError(

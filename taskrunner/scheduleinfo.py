@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from types import MappingProxyType
@@ -10,7 +10,6 @@ from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from taskrunner.brokers.base import Fired, TickKind
-from taskrunner.codec import Codec
 from taskrunner.cron import Effect
 from taskrunner.errors import ArgumentError, MessageError, OptionError
 from taskrunner.schedules import Schedule
@@ -101,15 +100,19 @@ class ScheduleInfo:
     """why it cannot be followed, or not here"""
 
 
-def info(schedule: Schedule, codec: Codec, **standing: Any) -> ScheduleInfo:
-    """What was said of a schedule, and how it stands."""
+Opens = Callable[[Schedule], tuple[tuple[Any, ...], Mapping[str, Any]]]
+
+
+def info(schedule: Schedule, opens: Opens, **standing: Any) -> ScheduleInfo:
+    """What was said of a schedule, and how it stands. `opens` answers its arguments, or raises
+    MessageError or ArgumentError."""
     rule, template = schedule.rule, schedule.template
     zone = zone_or_utc(rule.timezone)
 
     def moment(at: float | None) -> datetime | None:
         return None if at is None else in_zone(at, zone)
 
-    args, kwargs = _arguments(template.body, codec)
+    args, kwargs = _arguments(schedule, opens)
     return ScheduleInfo(
         **{f.name: getattr(rule, f.name) for f in fields(rule) if f.name not in ("start", "end")},
         name=schedule.name,
@@ -128,10 +131,10 @@ def info(schedule: Schedule, codec: Codec, **standing: Any) -> ScheduleInfo:
 
 
 def _arguments(
-    body: bytes, codec: Codec
+    schedule: Schedule, opens: Opens
 ) -> tuple[tuple[Any, ...] | None, Mapping[str, Any] | None]:
     try:
-        args, kwargs = codec.unpack_call(body)
+        args, kwargs = opens(schedule)
     except (MessageError, ArgumentError):
         return None, None
     return args, MappingProxyType(kwargs)

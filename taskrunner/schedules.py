@@ -29,6 +29,7 @@ from taskrunner.ids import new_id
 from taskrunner.message import DEFAULT, Message, Timing, unpack
 from taskrunner.naming import nearest
 from taskrunner.options import OPTION_NAMES, OptionArguments, Seconds, moment, seconds, wrong
+from taskrunner.seals import SCHEDULE_HEADER, SLOT_HEADER
 from taskrunner.timeline import CATCH_UP, OVERLAP, CatchUp, Overlap, Rule, Timeline
 from taskrunner.zones import in_zone, zone_of
 
@@ -36,10 +37,6 @@ VERSION: Final = 1
 LONGEST_NAME: Final = 255
 SHORTEST_INTERVAL: Final = 0.01
 MOST_CAUGHT_UP: Final = 1000
-
-SCHEDULE_HEADER: Final = "taskrunner.schedule"
-SLOT_HEADER: Final = "taskrunner.slot"
-"""Headers of a schedule's jobs: its name, and the slot's time as ISO 8601 in UTC."""
 
 
 class RuleArguments(OptionArguments, total=False):

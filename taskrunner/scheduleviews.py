@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from taskrunner.brokers.base import JobKey, SlotRecord
 from taskrunner.errors import OptionError
@@ -118,8 +118,13 @@ class ScheduleViews:
     def _records(self, queue: str, names: Sequence[str], firings: int) -> Sequence[SlotRecord]:
         return ride_out(lambda: self._app.broker.slots(queue, names, firings=firings))
 
+    def _arguments(self, schedule: Schedule) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Those of its jobs. Raises MessageError, ArgumentError."""
+        template = self._app.seals.template_of(schedule.name, schedule.template)
+        return self._app.codec.unpack_call(template.body)
+
     def declared_info(self, schedule: Schedule) -> ScheduleInfo:
-        return info(schedule, self._app.codec, stored=False)
+        return info(schedule, self._arguments, stored=False)
 
     def infos(self, found: Sequence[Stored]) -> Infos:
         """Schedules and how they stand, in a few questions for all of them."""
@@ -172,7 +177,7 @@ class ScheduleViews:
         newest = record.firings[0] if record.firings else None
         return info(
             schedule,
-            self._app.codec,
+            self._arguments,
             next=following,
             last=newest and firing(newest, zone, states.get(newest.job_id)),
             waiting=parked.get(schedule.queue, {}).get(

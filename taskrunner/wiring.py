@@ -22,6 +22,7 @@ from taskrunner.brokers.base import BrokerClient, Limits
 from taskrunner.config import CODE, COMMAND_LINE, SETTING_NAMES, Config
 from taskrunner.errors import OptionError
 from taskrunner.naming import nearest
+from taskrunner.seals import Seals
 from taskrunner.waiting import ResultWaiter
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class Wiring:
         self._own_broker = broker if isinstance(broker, BrokerClient) else None
         self._own_backend = backend if isinstance(backend, ResultBackend) else None
         self._lock = threading.RLock()
+        self._seals: Seals | None = None
         self._config: Config | None = None
         self._adopted = False
         self._broker: BrokerClient | None = None
@@ -112,6 +114,13 @@ class Wiring:
         return registry.broker_from_url(config.broker, namespace=config.namespace, limits=limits)
 
     @property
+    def seals(self) -> Seals:
+        """What the keys do. Raises ConfigError where that cannot be done here."""
+        if self._seals is None:
+            self._seals = Seals(self.config)
+        return self._seals
+
+    @property
     def backend(self) -> ResultBackend | None:
         """Where results are kept; None: the broker keeps them itself."""
         if self._own_backend is not None and not self._is_overruled("backend"):
@@ -143,6 +152,7 @@ class Wiring:
         self.close()
         with self._lock:
             self._config = self._told(config)
+            self._seals = None
             self._adopted = True
             self._broker = _armed(broker)
             self._backend = None

@@ -108,6 +108,8 @@ def _in_words(config: Config, name: str) -> str:
     value = config.shown(name)
     if value is None:
         return _NONE_MEANS[name]
+    if name in ("encryption_keys", "signing_keys"):
+        return ", ".join(value) or "none"
     if name == "queues":
         return ",".join(f"{queue}={weight}" for queue, weight in value)
     return value if isinstance(value, str) else as_json(value)

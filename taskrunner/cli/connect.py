@@ -64,6 +64,7 @@ def settle(target: str | None, arguments: Mapping[str, Any]) -> App:
             getattr(app, thing)
         except OptionError as error:
             raise ConfigError([f"{thing} (from {app.config.source(thing)}): {error}"]) from error
+    app.seals  # noqa: B018  raises where a library is missing, or keys for what is required
     if app.broker.capabilities.shared and app.backend is not None and not app.backend.shared:
         raise ConfigError([_not_readable(app.config)])
     return app

@@ -23,7 +23,7 @@ class Exit(IntEnum):
     OK = 0, "done; `run`: stopped in good order"
     JOB_FAILED = 1, "`enqueue --wait`: the job failed, was cancelled or expired"
     USAGE = 2, "a bad option or argument; a task that nobody declared; a payload over the limit"
-    CONFIG = 3, "a bad setting, a URL nobody answers to, or no App where one was named"
+    CONFIG = 3, "a bad setting or key, a URL nobody answers to, or no App where one was named"
     BROKER = 4, "the broker is away, refuses the password, is full or does not confirm a job"
     NOT_FOUND = (
         5,
@@ -55,6 +55,7 @@ _OF_ERRORS: Final[Mapping[type[errors.TaskrunnerError], Exit]] = {
     errors.JobError: Exit.JOB_FAILED,
     errors.BrokerError: Exit.BROKER,
     errors.ConfigError: Exit.CONFIG,
+    errors.CryptoError: Exit.CONFIG,
     errors.DeclarationError: Exit.CONFIG,
     errors.AppNotFound: Exit.CONFIG,
     errors.StartError: Exit.START,

@@ -40,6 +40,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "keys": "taskrunner.cli.keys",
     "health": "taskrunner.cli.health",
     "check": "taskrunner.cli.check",
+    "new-key": "taskrunner.cli.newkey",
     "doctor": "taskrunner.cli.doctor",
 }
 
@@ -54,7 +55,9 @@ class Program(click.Group):
         module = _COMMANDS.get(cmd_name)
         if module is None:
             ctx.fail(f"there is no command {cmd_name!r}: {nearest(cmd_name, _COMMANDS)}")
-        command: click.Command = getattr(importlib.import_module(module), cmd_name)
+        command: click.Command = getattr(
+            importlib.import_module(module), cmd_name.replace("-", "_")
+        )
         interrupts.raise_()
         return command
 

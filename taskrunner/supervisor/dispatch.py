@@ -26,6 +26,7 @@ from taskrunner.config import Config
 from taskrunner.events import Events
 from taskrunner.frames import Kind
 from taskrunner.retry import Policy
+from taskrunner.seals import Seals
 from taskrunner.supervisor import verdict
 from taskrunner.supervisor.child import Child, Held, Phase
 from taskrunner.supervisor.durations import Durations
@@ -60,6 +61,7 @@ class Dispatcher:
         self._settle = settle
         self._room_opened = room_opened
         self._used_up = used_up
+        self._seals = Seals(config)
         self._lock = threading.RLock()
         self._intake = Intake(config=config, events=events, settle=self.settle)
         self._lines = Lines()
@@ -237,7 +239,7 @@ class Dispatcher:
                 row[:2] = held.delivery[:2]
                 done.setdefault(held.delivery.node, []).append(row)
                 if row[8] is not None:
-                    self._events.emit(verdict.run_failed(held, row))
+                    self._events.emit(verdict.run_failed(held, row, self._seals))
                 if row[4]:
                     runs.append((held.task, row[5]))
                     by_queue.append((row[0], row[5]))
@@ -280,8 +282,8 @@ class Dispatcher:
         self._room_opened()
 
     def settle(self, held: Held, outcome: Outcome) -> None:
-        """Send an outcome that was decided here and not by the child."""
-        self._settle(held.delivery.node, [outcome])
+        """Send an outcome that was decided here and not by the child, its error as a child would."""
+        self._settle(held.delivery.node, [verdict.sealed(outcome, held, self._seals)])
 
     # -- back
 

@@ -15,6 +15,7 @@ from taskrunner.errors import LaterMessage, MessageError, OptionError
 from taskrunner.events import Events, LaterMessageParked, MessageUnreadable, UnknownTaskParked
 from taskrunner.message import PARKED_FOR_TASK, VERSION, ErrorInfo, unpack
 from taskrunner.retry import Policy
+from taskrunner.seals import task_in
 from taskrunner.supervisor import verdict
 from taskrunner.supervisor.child import MOST_IN_FRAME, Held
 
@@ -88,7 +89,7 @@ class Intake:
 
     def _unreadable(self, delivery: Delivery, error: MessageError) -> None:
         self._events.emit(MessageUnreadable(job_id=delivery.id, reason=str(error)))
-        held = Held(delivery, "", self._fallback, 0.0, None)
+        held = Held(delivery, task_in(delivery.wire), self._fallback, 0.0, None)
         info = ErrorInfo("unreadable", str(error))
         self._settle(held, verdict.failed(held, "unreadable", info, started=False))
 

@@ -11,6 +11,7 @@ from taskrunner.events import RunFailed
 from taskrunner.frames import Why
 from taskrunner.message import ErrorInfo
 from taskrunner.retry import Decision, after_crash, after_timeout
+from taskrunner.seals import ERROR, Seals
 from taskrunner.supervisor.child import Held
 
 
@@ -112,10 +113,20 @@ def released(held: Held, *, started: bool = False) -> Outcome:
     return outcome(held, OutcomeKind.RELEASED, started=started)
 
 
-def run_failed(held: Held, row: Sequence[Any]) -> RunFailed:
-    """What is told of an outcome, as the list of its fields, that has an error."""
+def sealed(outcome: Outcome, held: Held, seals: Seals) -> Outcome:
+    """The outcome as the store gets it."""
+    if outcome.error is None or not seals.is_active:
+        return outcome
+    queue, job_id = held.delivery[:2]
+    return outcome._replace(error=seals.value(ERROR, queue, held.task, job_id, outcome.error))
+
+
+def run_failed(held: Held, row: Sequence[Any], seals: Seals | None = None) -> RunFailed:
+    """What is told of an outcome, as the list of its fields, that has an error. `seals`: where a
+    child has sealed that."""
     outcome = Outcome._make(row)
-    error = ErrorInfo.unpack(outcome.error or b"")
+    packed = outcome.error or b""
+    error = ErrorInfo.unpack(packed) if seals is None else seals.error(held.delivery, packed)
     return RunFailed(
         job_id=held.delivery.id,
         task=held.task,

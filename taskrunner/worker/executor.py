@@ -21,6 +21,7 @@ from taskrunner.clock import monotonic, wall
 from taskrunner.context import CURRENT, JobContext
 from taskrunner.errors import (
     ArgumentError,
+    CryptoError,
     Reject,
     Retry,
     TaskCancelled,
@@ -39,6 +40,7 @@ from taskrunner.retry import (
     after_timeout,
     error_types,
 )
+from taskrunner.seals import ERROR, PROGRESS, RESULT, task_in
 from taskrunner.task import Task
 from taskrunner.worker.shown import cut, text_of, traceback_of
 
@@ -107,6 +109,7 @@ class Executor:
         self._tasks = app.tasks
         self._policies = {name: app.policy(name) for name in app.tasks}
         self._codec = app.codec
+        self._seals = app.seals
         self._chain = chain
         self._reports = reports
         self._result_limit = app.config.result_limit_bytes
@@ -127,17 +130,15 @@ class Executor:
         if task is None:
             return _row(row, OutcomeKind.PARKED, started=False, park_key=f"task:{header.task}")
         policy = self._policies[header.task].overridden(header)
-        late = self._late(row, arrived, policy)
+        late = self._late(row, arrived, policy, header.task)
         if late is not None:
             return late
         try:
+            headers, body = self._seals.opened(header, body, row[0], row[1])
             args, kwargs = task.arguments(body)
-        except TaskrunnerError as error:
-            reason = "arguments" if isinstance(error, ArgumentError) else "unreadable"
-            return self._refused(row, reason, error, policy)
         except BaseException as error:  # noqa: BLE001  a user's decoder may raise anything
-            return self._refused(row, "arguments", error, policy)
-        context = self._context(row, header.task, header.headers)
+            return self._refused(row, _reason(error), error, policy, task=header.task)
+        context = self._context(row, header.task, headers)
         return Run(row, row[3], task, policy, args, kwargs, context)
 
     def _context(self, row: Row, task: str, headers: Any) -> JobContext:
@@ -145,7 +146,7 @@ class Executor:
         deadline = None
         if row[10] is not None:
             deadline = _moment(row[10])
-        reports = self._reports
+        reports, seals = self._reports, self._seals
         return JobContext(
             id=job_id,
             task=task,
@@ -154,11 +155,13 @@ class Executor:
             token=f"{node}:{number}",
             headers=headers,
             deadline=deadline,
-            report_progress=lambda value: reports.progress(number, value),
+            report_progress=lambda value: reports.progress(
+                number, seals.value(PROGRESS, queue, task, job_id, value)
+            ),
             blocked=lambda is_blocked: reports.blocked(number, is_blocked),
         )
 
-    def _late(self, row: Row, arrived: float, policy: Policy) -> OutcomeRow | None:
+    def _late(self, row: Row, arrived: float, policy: Policy, task: str) -> OutcomeRow | None:
         """`expires` and `deadline` hold up to the last moment before the start."""
         expires_in, deadline_in = row[9], row[10]
         if expires_in is None and deadline_in is None:
@@ -166,13 +169,19 @@ class Executor:
         waited = monotonic() - arrived
         if deadline_in is not None and waited >= deadline_in:
             error = TaskTimeout("the deadline passed before the job started")
-            return self._refused(row, "deadline", error, policy)
+            return self._refused(row, "deadline", error, policy, task=task)
         if expires_in is not None and waited >= expires_in:
             return _row(row, OutcomeKind.EXPIRED, started=False, retention=policy.retention)
         return None
 
     def _refused(
-        self, row: Row, reason: str, error: BaseException, policy: Policy = PLAIN
+        self,
+        row: Row,
+        reason: str,
+        error: BaseException,
+        policy: Policy = PLAIN,
+        *,
+        task: str = "",
     ) -> OutcomeRow:
         info = self._info(error, row, with_traceback=False)
         return _row(
@@ -180,7 +189,7 @@ class Executor:
             OutcomeKind.FAILED,
             started=False,
             retention=policy.retention,
-            error=info.pack(),
+            error=self._error(row, task, info),
             reason=reason,
         )
 
@@ -219,7 +228,7 @@ class Executor:
                 OutcomeKind.FAILED,
                 ran=monotonic() - run.started,
                 retention=run.policy.retention,
-                error=info.pack(),
+                error=self._error(run.row, run.task.name, info),
                 reason="error",
                 blame=Blame.FAILURE,
             )
@@ -243,6 +252,8 @@ class Executor:
             )
         self._chain.finish(run.context, value)
         row = run.row
+        if self._seals.is_active:
+            result = self._seals.value(RESULT, row[0], run.task.name, row[1], result)
         return (row[0], row[1], row[3], 0, True, ran, result, run.policy.retention, *_NO_FAULT)
 
     def _raised(self, run: Run, error: BaseException) -> OutcomeRow:
@@ -297,7 +308,7 @@ class Executor:
             OutcomeKind.RETRY,
             ran=ran,
             retention=run.policy.retention,
-            error=self._info(error, run.row).pack() if keep_error else None,
+            error=self._told(run, error) if keep_error else None,
             delay=decision.delay,
             blame=blame,
         )
@@ -309,7 +320,7 @@ class Executor:
             OutcomeKind.FAILED,
             ran=ran,
             retention=run.policy.retention,
-            error=self._info(error, run.row).pack(),
+            error=self._told(run, error),
             reason=reason,
             blame=Blame.FAILURE,
         )
@@ -319,6 +330,13 @@ class Executor:
 
     def _cancelled(self, run: Run, ran: float) -> OutcomeRow:
         return _row(run.row, OutcomeKind.CANCELLED, ran=ran, retention=run.policy.retention)
+
+    def _told(self, run: Run, error: BaseException) -> bytes:
+        return self._error(run.row, run.task.name, self._info(error, run.row))
+
+    def _error(self, row: Row, task: str, info: ErrorInfo) -> bytes:
+        """As it is kept with the job."""
+        return self._seals.value(ERROR, row[0], task or task_in(row[4]), row[1], info.pack())
 
     def _info(self, error: BaseException, row: Row, *, with_traceback: bool = True) -> ErrorInfo:
         text = traceback_of(error, self._traceback_limit) if with_traceback else ""
@@ -348,6 +366,14 @@ def _row(  # noqa: PLR0913  the fields of an Outcome, by name
         *(row[0], row[1], row[3], int(kind), started, ran, None, retention),
         *(error, reason, delay, int(blame), park_key),
     )
+
+
+def _reason(error: BaseException) -> str:
+    """What a job fails with whose message cannot be made into a call."""
+    if isinstance(error, CryptoError):
+        return error.reason
+    is_ours = isinstance(error, TaskrunnerError) and not isinstance(error, ArgumentError)
+    return "unreadable" if is_ours else "arguments"
 
 
 def _moment(seconds: float) -> datetime:

@@ -27,6 +27,7 @@ EXPECTED = {
     "schedules": r"^nightly: 2026-03-29 03:00:00\+02:00 \(that time does not exist\)$"
     r"(.|\n)*^hourly:  by hand$(.|\n)*^pulse:   .* succeeded$",
     "progress": r"^\d+ of 1000: picture \d+$(.|\n)*^job \w+ was cancelled$",
+    "encryption": r"^stored:  False False$(.|\n)*^others:  the encryption key 'example' is not known here",
     "middleware": r"^hello Ada, from request r-17$",
 }
 

@@ -84,6 +84,7 @@ def test_importing_it_imports_no_client_library_and_nothing_that_runs_jobs() -> 
         "croniter",
         "setproctitle",
         "pydantic",
+        "cryptography",
     )
     ours = ("taskrunner.worker", "taskrunner.supervisor", "taskrunner.cli", "taskrunner.testing")
     adapters = ("taskrunner.brokers.memory", "taskrunner.brokers.redis")
