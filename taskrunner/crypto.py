@@ -49,6 +49,7 @@ ACCEPTED: Final = (
 )
 _ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 _HEX: Final = re.compile(r"[0-9a-fA-F]{64}")
+_ZEROS: Final = bytes(12 - NUMBER_BYTES)
 _FOR_ID: Final = b"taskrunner key id"
 _FOR_ENCRYPTION: Final = b"taskrunner aes-256-gcm "
 _FOR_SIGNATURES: Final = b"taskrunner hmac-sha256"
@@ -227,7 +228,7 @@ class EncryptionRing:
 
 
 def _nonce(number: bytes) -> bytes:
-    return bytes(12 - NUMBER_BYTES) + number
+    return _ZEROS + number
 
 
 def _aes_gcm() -> Any:

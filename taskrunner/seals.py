@@ -129,7 +129,7 @@ class Seals:
         """The user's headers and the arguments of a message. Raises CryptoError where they cannot
         be opened, or are not sealed although they must be."""
         if header.key_id is None and not self._required:
-            if body[:1] == MARK:
+            if body[:2] == ENCRYPTED:
                 raise tampered("encrypted arguments, and a header that names no key", "")
             return header.headers, body
         if header.key_id is None:

@@ -1,6 +1,6 @@
 """What the store sees of an encrypted job, and who can read it.
 
-    python docs/examples/encryption.py
+python docs/examples/encryption.py
 """
 
 from taskrunner import App, CryptoError

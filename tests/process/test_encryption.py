@@ -18,6 +18,7 @@ from taskrunner import App, CryptoError, Job, JobFailed, State
 from taskrunner.brokers.base import JobKey
 from taskrunner.crypto import Key
 from taskrunner.message import Message
+from taskrunner.states import FINISHED
 from taskrunner.testing.fleet import Fleet
 from taskrunner.testing.redis_server import RedisServer
 from taskrunner.testing.waiting import eventually
@@ -64,7 +65,8 @@ def submit(app: App, task: str, *args: Any, **options: Any) -> Job[Any]:
 
 
 def ended(job: Job[Any]) -> State:
-    return eventually(lambda: (state := job.state()) in (State.SUCCEEDED, State.FAILED) and state)
+    eventually(lambda: job.state() in FINISHED)
+    return job.state()
 
 
 def places_of(server: RedisServer, marker: str) -> set[str]:
@@ -157,7 +159,7 @@ def test_a_node_that_requires_protection_refuses_what_has_none(fleet: Fleet, kin
     environ = {f"TASKRUNNER_{kind.upper()}_KEYS": OLD, f"TASKRUNNER_REQUIRE_{kind.upper()}": "yes"}
     plain = submit(client(fleet), "echo", "plain")
     good = submit(client(fleet, **keys), "echo", "good")
-    fleet.start("--processes", "1", **environ)
+    fleet.start("--processes", "1", crash=None, **environ)
     assert good.result(timeout=WAIT) == "good"
     assert ended(plain) is State.FAILED
     info = client(fleet, **keys).job(plain.id).info()
