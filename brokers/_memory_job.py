@@ -14,7 +14,7 @@ from taskrunner.brokers.base import (
     Outcome,
     OutcomeKind,
 )
-from taskrunner.message import Message
+from taskrunner.message import ErrorInfo, Message
 from taskrunner.states import State
 
 _ENDS_AS: Final = {
@@ -68,6 +68,8 @@ class Job:
     keep_until: float = 0.0
     schedule: str = ""
     """whose firing it is"""
+    alone: int = 0
+    """its node runs nothing else, and the crash of this number ends the job; 0: that is not known"""
 
     @classmethod
     def from_message(cls, message: Message, now: float) -> Job:
@@ -90,6 +92,7 @@ class Job:
         """Write down a new token and forget what was noted under the last."""
         self.node, self.number, self.settled_as = node, number, None
         self.started_at = self.pid = self.progress = None
+        self.alone = 0
 
     def delivery(self, now: float) -> Delivery:
         return Delivery(
@@ -127,14 +130,22 @@ class Job:
             self.suspect and _proves_nothing(outcome)
         )
         if outcome.error is not None:
-            self.errors = (outcome.error, *self.errors)[:ERRORS_KEPT]
+            self._remember(outcome.error)
         if outcome.started and self.started_at is None:
             self.started_at = now - outcome.ran
 
-    def lose(self) -> None:
-        """Its node was lost while it held the job."""
+    def _remember(self, error: bytes) -> None:
+        self.errors = (error, *self.errors)[:ERRORS_KEPT]
+
+    def lose(self, now: float) -> bool:
+        """Its node was lost while it held the job; whether that was once too often."""
         self.losses += 1
         self.suspect = self.suspect or self.losses >= LOSSES_OF_SUSPECTS
+        if not self.alone:
+            return False
+        self.crashes += 1
+        self._remember(lost_alone(self.node or "", self.attempts + 1, now))
+        return self.crashes >= self.alone
 
     def begin_anew(self, now: float) -> None:
         """Forget how it went, for another beginning by an operator's word."""
@@ -182,3 +193,9 @@ def _state_after(outcome: Outcome) -> State:
     if outcome.kind == OutcomeKind.RETRY and outcome.delay <= 0:
         return State.PENDING
     return _ENDS_AS[OutcomeKind(outcome.kind)]
+
+
+def lost_alone(node: str, attempt: int, now: float) -> bytes:
+    """What is told of a run that ended with the node that ran it, and nothing else."""
+    text = f"node {node} was lost, which ran this job and nothing else"
+    return ErrorInfo("crashed", text, "", attempt, now).pack()

@@ -101,10 +101,13 @@ class Queue:
 
     def take_back(self, job: Job, now: float, *, lost: bool) -> None:
         """From a node that is no more; the token stays unsettled."""
-        if lost:
-            job.lose()
+        is_convicted = lost and job.lose(now)
         if job.cancelling:
             self.finish(job, State.CANCELLED, now)
+        elif is_convicted:
+            job.reason = "crashed"
+            self.failures += 1
+            self.finish(job, State.FAILED, now)
         else:
             self.move(job, State.PENDING, head=True)
 

@@ -295,8 +295,9 @@ class Broker(BrokerClient):
 
     @abstractmethod
     def note(self, node: str, notes: Sequence[Note]) -> list[bool]:
-        """Write down starts and progress (None: none yet, keep what there is); False where the
-        token no longer holds the job."""
+        """Write down starts and progress (None: none yet, keep what there is), or which delivery
+        its node runs alone; False where the token no longer holds the job. What was noted is
+        forgotten with the next delivery."""
 
     # -- time
 
@@ -337,8 +338,10 @@ class Broker(BrokerClient):
     def reap(self, queues: Sequence[str], limit: int, dead: Sequence[str] = ()) -> int:
         """Take back up to `limit` jobs a queue from nodes whose lease ran out, and from `dead`
         ones at once; how many. Each gets a loss and goes to the head of its priority (one marked
-        for cancelling ends as cancelled); the token stays unsettled. A node whose jobs are taken
-        back is lost from the first one on: its next fetch or beat is NodeLost until it joins.
+        for cancelling ends as cancelled); the token stays unsettled. Where the node was noted to run
+        nothing else, it gets a crash as well, and with the last that the note allows it ends
+        instead: failed, with reason `crashed`. A node whose jobs are taken back is lost from the
+        first one on: its next fetch or beat is NodeLost until it joins.
 
         Nothing is taken for a lease that ran out until the store has received beats for one whole
         lease without a gap: a longer silence, or a step of its clock, first renews every lease.

@@ -197,6 +197,9 @@ class MemoryBroker(Desk):
         job = self._job(note.queue, note.id)
         if job is None or job.state is not State.ACTIVE or not job.holds(node, note.number):
             return False
+        if note.alone is not None:
+            job.alone = note.alone
+            return True
         job.pid = note.pid
         job.started_at = self.now() - note.started_ago
         job.progress = job.progress if note.progress is None else note.progress

@@ -193,6 +193,10 @@ class Note(NamedTuple):
     started_ago: float
     """seconds since the run began"""
     progress: bytes | None = None
+    alone: int | None = None
+    """nothing else runs on the node while this does, so that the loss of the node counts as a crash of the
+    job, and the crash of this number ends it. 0: that is so no longer. None: no word about it. A
+    note that says something about it says nothing else"""
 
 
 class BellKind(IntEnum):

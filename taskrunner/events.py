@@ -189,6 +189,15 @@ class UnknownTaskParked(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class NodeKeptFree(Event):
+    """A job was lost so often together with its node that the next one runs nothing beside it."""
+
+    job_id: str
+    task: str
+    losses: int
+
+
+@dataclass(frozen=True, slots=True)
 class LaterMessageParked(Event):
     """A job waits, untouched, for a node of a later version of taskrunner, which wrote it."""
 

@@ -148,7 +148,8 @@ class JobInfo:
 
     @property
     def crashes(self) -> int:
-        """Runs during which the worker process died."""
+        """Runs during which the worker process died, or the node that ran it and nothing else was
+        lost."""
         return self.record.crashes
 
     @property
@@ -159,8 +160,9 @@ class JobInfo:
     @property
     def suspect(self) -> bool:
         """It may have killed its process: one died while several jobs ran in it, this one among
-        them, or two nodes were lost while they held it. It runs with nothing beside it until it
-        has ended a run."""
+        them, or two nodes were lost while they held it. It runs with nothing beside it in its
+        process, from the third lost node on with nothing beside it in its node, until it has ended
+        a run."""
         return self.record.suspect
 
     @property

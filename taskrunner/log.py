@@ -316,6 +316,13 @@ _LINES: Final[Mapping[type[Event], tuple[_Level, Callable[[Any], str]]]] = {
         logging.WARNING,
         lambda e: f"this node knows no task {e.task!r}: its jobs wait for one that does",
     ),
+    events.NodeKeptFree: (
+        logging.WARNING,
+        lambda e: (
+            f"{_count(e.losses, 'node')} went down with this job: until it has ended this one runs"
+            " nothing else"
+        ),
+    ),
     events.LaterMessageParked: (
         logging.WARNING,
         lambda e: (

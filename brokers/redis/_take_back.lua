@@ -1,8 +1,20 @@
 -- Take jobs back from a node that does not answer for them any more.
 local LOSSES_OF_SUSPECTS = 2
+local ERRORS_KEPT = 20
 
--- One active job: to the head of its priority, or, where a cancel waits for it, to its end. The
--- token stays unsettled: as long as nobody fetches the job, its node may still settle it.
+-- Losses of a job that its node ran alone are crashes; whether this one was once too often.
+local function is_convicted(id, job, node)
+  local most = sound(job.A) or 0
+  if most < 1 then return false end
+  local text = 'node ' .. node .. ' was lost, which ran this job and nothing else'
+  call('LPUSH', P .. 'errors:' .. id, cmsgpack.pack({ 'crashed', text, '', (job.n or 0) + 1, ms / 1000 }))
+  call('LTRIM', P .. 'errors:' .. id, 0, ERRORS_KEPT - 1)
+  return bump(P .. 'job:' .. id, 'x', 1) >= most
+end
+
+-- One active job: to the head of its priority, or, where a cancel waits for it or it is convicted,
+-- to its end. The token stays unsettled: as long as nobody fetches the job, its node may still
+-- settle it.
 -- False where the token no longer holds the job.
 local function take_one(id, number, node, loss)
   local key = P .. 'job:' .. id
@@ -10,9 +22,15 @@ local function take_one(id, number, node, loss)
   if job.s ~= 'active' or job.o ~= '+' .. number .. ':' .. node then return false end
   count('active', -1)
   if loss > 0 and bump(key, 'l', loss) >= LOSSES_OF_SUSPECTS then call('HSET', key, 'a', 1) end
+  local convicted = loss > 0 and job.A and is_convicted(id, job, node)
   if job.u then
     call('HDEL', P .. 'cancel:' .. node, number)
     finish(id, 'cancelled', job.v, KEEP)
+    return true
+  end
+  if convicted then
+    count('failures', 1)
+    finish(id, 'failed', job.v, 0, 'crashed')
     return true
   end
   call('HSET', key, 's', 'pending')

@@ -42,7 +42,7 @@ local function deliver(id, job)
   local number = string.format('%.0f', first + #taken / 2)
   call('HSET', P .. 'job:' .. id, 's', 'active', 'o', '+' .. number .. ':' .. node)
   if job.e then call('ZREM', P .. 'expiring', id) end
-  if job.o then call('HDEL', P .. 'job:' .. id, 'b', 'i', 'g') end -- of an earlier delivery
+  if job.o then call('HDEL', P .. 'job:' .. id, 'b', 'i', 'g', 'A') end -- of an earlier delivery
   taken[#taken + 1] = number
   taken[#taken + 1] = id
   answer(id, job, number)

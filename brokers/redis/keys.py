@@ -39,6 +39,7 @@ Of one queue; the hash tag puts all of them into one slot of a cluster. Times in
     the record, `job:ID`; what is absent has its default, what is empty is in `more:ID`
       s state   c created   p priority   w wire   k call   t eta   e expires   d deadline
       n attempts   f failures   x crashes   l losses   a suspect   u cancelling   y park key
+      A runs alone on its node: the number of the crash that ends it, or 0
       q generation
       o last delivery: a mark, its number, ":", its node; the mark is + until it is settled, then
         the letter that the settle was answered

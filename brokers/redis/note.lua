@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Write down starts and progress.
+-- Write down starts and progress, or which delivery its node runs alone.
 -- KEYS[1]  meta
 -- ARGV[4]  node
 -- ARGV[5]  packed notes, fields in the order of base.Note
@@ -10,7 +10,9 @@ for i, row in ipairs(cmsgpack.unpack(ARGV[5])) do
   local id, key = row[2], P .. 'job:' .. row[2]
   local job = call('HMGET', key, 's', 'o')
   local held = job[1] == 'active' and job[2] == string.format('+%.0f:', row[3]) .. ARGV[4]
-  if held then
+  if held and row[7] then
+    call('HSET', key, 'A', row[7])
+  elseif held then
     call('HSET', key, 'b', floor(now - row[5] * 1000), 'i', row[4])
     if row[6] then put(id, 'g', row[6]) end
   end

@@ -12,7 +12,7 @@ local answers = {}
 -- Attempts and errors stay, and the token where it was settled: its settle may still be repeated.
 local function forget_how_it_went(id, job)
   local key, more = P .. 'job:' .. id, P .. 'more:' .. id
-  call('HDEL', key, 'm', 'z', 'f', 'x', 'l', 'a', 'u', 'b', 'i', 'g', 'r')
+  call('HDEL', key, 'm', 'z', 'f', 'x', 'l', 'a', 'A', 'u', 'b', 'i', 'g', 'r')
   call('HDEL', more, 'm', 'g')
   call('UNLINK', P .. 'result:' .. id)
   if job.e and tonumber(job.e) <= ms then

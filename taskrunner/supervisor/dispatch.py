@@ -13,6 +13,7 @@ millisecond of every job's start.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,11 +34,10 @@ from taskrunner.supervisor.durations import Durations
 from taskrunner.supervisor.intake import Intake
 from taskrunner.supervisor.lines import Lines
 from taskrunner.supervisor.portions import Portions
+from taskrunner.supervisor.seclusion import Confirm, Seclusion
 
 PATIENCE_S = 1.0
 """How long unstarted work may wait here for a child before the store gets it back."""
-BEHIND_S = 0.05
-"""How long a job runs before what waits behind it is asked back."""
 
 Settle = Callable[[str, list[Sequence[Any]]], None]
 
@@ -53,6 +53,7 @@ class Dispatcher:
         events: Events,
         settle: Settle,
         room_opened: Callable[[], None],
+        confirm: Confirm,
         used_up: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
@@ -65,6 +66,7 @@ class Dispatcher:
         self._lock = threading.RLock()
         self._intake = Intake(config=config, events=events, settle=self.settle)
         self._lines = Lines()
+        self._seclusion = Seclusion(confirm=confirm, most=config.max_crashes, events=events)
         self._children: list[Child] = []
         self._by_task = Durations()
         self._portions = Portions(config, self._by_task.expect)
@@ -158,7 +160,9 @@ class Dispatcher:
     def room(self, queue: str) -> int:
         """How many more jobs of this queue there is use for now."""
         with self._lock:
-            if self._holding or self._giving_back or queue in self._lines.out:
+            if self._holding or self._giving_back or self._seclusion.is_on:
+                return 0
+            if queue in self._lines.out:
                 return 0
             waiting = self._lines.wanting
             tasks = (held.task for held in islice(self._lines, min(100, waiting)))
@@ -193,10 +197,8 @@ class Dispatcher:
         if self._holding:
             return
         now, lines = self._clock.monotonic(), self._lines
-        if lines.suspects.want_seats:
-            fits = Child.knows if self._is_mixed else _always
-            others_wait = bool(lines.backlog)
-            lines.suspects.seat(self._children, now, others_wait=others_wait, fits=fits)
+        if (lines.suspects.want_seats or self._seclusion.is_on) and self._seat(now):
+            return
         if not lines.backlog:
             return
         ready = sorted((c for c in self._children if c.may_receive), key=lambda c: c.load)
@@ -213,6 +215,30 @@ class Dispatcher:
             crashpoints.reach("dispatch.after")
         if self._config.max_jobs is not None and any(c.jobs_left <= 0 for c in self._children):
             self._used_up()
+
+    def _seat(self, now: float) -> bool:
+        """Give suspects to children that have nothing else; whether everything else has to wait."""
+        suspects, seclusion, was_on = self._lines.suspects, self._seclusion, self._seclusion.is_on
+        fits = Child.knows if self._is_mixed else _always
+        if seclusion.look(suspects, self._children, now, fits=fits, told=self._told_alone):
+            for child in () if was_on else self._children:
+                self._take(child)
+            self._return_backlog(older_than=math.inf, but=suspects.first)
+            return True
+        others_wait = bool(self._lines.backlog)
+        suspects.seat(
+            self._children, now, others_wait=others_wait, fits=seclusion.unless_barred(fits)
+        )
+        if was_on:
+            self._room_opened()
+        return False
+
+    def _told_alone(self, held: Held, is_noted: bool) -> None:
+        """The store knows that this job is alone on this node, or could not be told."""
+        with self._lock:
+            self._seclusion.answered(held, is_noted)
+            if not self._giving_back:
+                self._spread()
 
     def _batch(self, child: Child, most: int) -> list[Held]:
         backlog = self._lines.backlog
@@ -300,22 +326,12 @@ class Dispatcher:
             now = self._clock.monotonic()
             idle = any(child.may_receive and not child.held for child in self._children)
             for child in self._children:
-                if not child.taking and self._is_stuck(child, now, idle):
+                if not child.taking and self._portions.are_stuck(child, now, idle=idle):
                     self._take(child)
-            if not self._holding and (self._lines.backlog or self._lines.suspects.want_seats):
+            if not self._holding and (self._lines.waits or self._seclusion.is_on):
                 self._spread()
-                self._return_backlog(older_than=now - PATIENCE_S)
-
-    def _is_stuck(self, child: Child, now: float, idle: bool) -> bool:
-        if len(child.held) <= child.concurrency - len(child.blocked):
-            return False
-        if child.is_blocked:
-            return True
-        if self._config.prefetch is not None and not idle:
-            return False
-        running = [started for _, started in child.running()]
-        patience = BEHIND_S / 5 if idle else BEHIND_S
-        return len(running) >= child.concurrency and now - max(running) > patience
+                if not self._seclusion.is_on:
+                    self._return_backlog(older_than=now - PATIENCE_S)
 
     def hold(self) -> None:
         """Start nothing more: the lease may have run out. What runs goes on."""
@@ -365,9 +381,9 @@ class Dispatcher:
             child.taking = True
             child.channel.send(Kind.TAKE, 0, len(child.held))
 
-    def _return_backlog(self, older_than: float | None = None) -> None:
+    def _return_backlog(self, older_than: float | None = None, but: Held | None = None) -> None:
         back: dict[str, list[Sequence[Any]]] = {}
-        for held in self._lines.pop(older_than):
+        for held in self._lines.pop(older_than, but):
             back.setdefault(held.delivery.node, []).append(verdict.released(held))
         if back and crashpoints.ARMED:
             crashpoints.reach("release.before")

@@ -8,6 +8,7 @@ beat has got through. The time counted is that before the call, not after it.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Protocol
 
 from taskrunner.brokers.base import Broker, JobKey, Note
@@ -56,6 +57,7 @@ class LeaseService:
         self._hears = hears
         self._notes: dict[tuple[str, int], Note] = {}
         """the newest of each delivery, by its token"""
+        self._questions: list[tuple[str, Note, Callable[[bool], None]]] = []
         self._condition = threading.Condition()
         self._mishaps = mishaps
         self.thread = ServiceThread("lease", self._pass, mishaps)
@@ -85,6 +87,12 @@ class LeaseService:
             self._notes[node, note.number] = note
             self._condition.notify_all()
 
+    def confirm(self, node: str, note: Note, told: Callable[[bool], None]) -> None:
+        """Write this down at once, and tell whether the store did. Any thread; told in this one."""
+        with self._condition:
+            self._questions.append((node, note, told))
+            self._condition.notify_all()
+
     def hurry(self) -> None:
         """Beat soon: somebody found a queue away, and may have been unlucky. Any thread."""
         with self._condition:
@@ -97,7 +105,8 @@ class LeaseService:
         with self._condition:
             wait = self._next_beat - self._clock.monotonic()
             self._condition.wait_for(
-                lambda: stopping.is_set() or self._notes or self._hurried, max(0.0, wait)
+                lambda: stopping.is_set() or self._notes or self._questions or self._hurried,
+                max(0.0, wait),
             )
             if self._hurried:
                 self._hurried = False
@@ -108,6 +117,7 @@ class LeaseService:
         """Send the notes there are, and a beat if it is time."""
         now = self._clock.monotonic()
         try:
+            self._ask()
             self._send_notes()
         except Exception as error:  # noqa: BLE001  whatever is wrong with them, the beat must go out
             self._mishaps.noticed(self.thread.name, error)
@@ -126,6 +136,20 @@ class LeaseService:
         if out != self._queues_out:
             self._queues_out = out
             self._hears.queues_ran_out(out)
+
+    def _ask(self) -> None:
+        with self._condition:
+            questions, self._questions = self._questions, []
+        for node, note, told in questions:
+            try:
+                (is_noted,) = self._broker.note(node, [note])
+            except PartlyUnavailable as error:
+                self._outage.partly(error.queues, error)
+                is_noted = False
+            except BrokerUnavailable as error:
+                self._outage.failed(error)
+                is_noted = False
+            told(is_noted)
 
     def _send_notes(self) -> None:
         with self._condition:

@@ -66,12 +66,21 @@ class Lines:
         for held in waiting:
             self.add(held)
 
-    def pop(self, older_than: float | None = None) -> Iterator[Held]:
+    @property
+    def waits(self) -> bool:
+        """Something does, or somebody for it."""
+        return bool(self.backlog) or self.suspects.want_seats
+
+    def pop(self, older_than: float | None = None, but: Held | None = None) -> Iterator[Held]:
         """Take out everything, or what has waited in vain since before that time, of each line the
-        youngest first."""
+        youngest first; but not this one, which is the first of its line."""
         for line in self._all() if older_than is None else (self.backlog, self.suspects.waiting):
-            while line and (older_than is None or line[-1].since < older_than):
+            while line and line[-1] is not but and _is_older(line[-1], older_than):
                 yield line.pop()
 
     def _all(self) -> tuple[deque[Held], ...]:
         return self.backlog, self.suspects.waiting, self._shelf
+
+
+def _is_older(held: Held, moment: float | None) -> bool:
+    return moment is None or held.since < moment

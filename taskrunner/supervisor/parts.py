@@ -101,6 +101,7 @@ class Parts:
             events=events,
             settle=self.settle.put,
             room_opened=self._room_opened,
+            confirm=lambda node, note, told: self.lease.confirm(node, note, told),
             used_up=lambda: node.on_loop(self.renewal.look),
         )
         self._make_threads(node)

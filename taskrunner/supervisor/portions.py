@@ -15,6 +15,8 @@ from taskrunner.supervisor.child import Child, Held
 
 AHEAD_S = 0.025
 """Work given to a child beyond what it runs, when prefetch is automatic."""
+BEHIND_S = 0.05
+"""How long a job runs before what waits behind it is asked back."""
 MOST_IN_CHILD = 600
 MOST_IN_FETCH = 1000
 
@@ -74,6 +76,18 @@ class Portions:
             load += held.estimate
             batch.append(backlog.popleft())
         return batch
+
+    def are_stuck(self, child: Child, now: float, *, idle: bool) -> bool:
+        """Whether jobs wait in this child behind others that take long. `idle`: somebody is."""
+        if len(child.held) <= child.concurrency - len(child.blocked):
+            return False
+        if child.is_blocked:
+            return True
+        if self._prefetch is not None and not idle:
+            return False
+        running = [started for _, started in child.running()]
+        patience = BEHIND_S / 5 if idle else BEHIND_S
+        return len(running) >= child.concurrency and now - max(running) > patience
 
     def _slots(self, child: Child) -> int:
         if self._prefetch is not None:

@@ -31,6 +31,15 @@ class Suspects:
         """There is something for `seat` to do."""
         return bool(self.waiting) or self._reserved is not None
 
+    @property
+    def first(self) -> Held | None:
+        return self.waiting[0] if self.waiting else None
+
+    def reserve_none(self) -> None:
+        """No child is kept empty any more."""
+        if self._reserved is not None:
+            self._reserved.reserved, self._reserved = False, None
+
     def seat(
         self,
         children: Sequence[Child],
@@ -41,8 +50,7 @@ class Suspects:
     ) -> None:
         """Give them to empty children, and see to it that there will be one. `fits`: whether a
         child can run one of them."""
-        if self._reserved is not None:
-            self._reserved.reserved, self._reserved = False, None
+        self.reserve_none()
         able = [child for child in children if child.is_able]
         seats = max(1, len(able) - others_wait) - sum(bool(child.alone) for child in able)
         while self.waiting and seats > 0:

@@ -216,12 +216,16 @@ class _BrokerMachine(SlotRules):
             expected = self.model.settle(node, outcome)
             assert self.broker.settle(node, [outcome, outcome]) == [expected, expected]
 
-    @rule(pick=picks, which=st.sampled_from(["current", "late", "any"]))
-    def note(self, pick: int, which: str) -> None:
+    @rule(
+        pick=picks,
+        which=st.sampled_from(["current", "late", "any"]),
+        alone=st.sampled_from([None, 1, 2, 0]),
+    )
+    def note(self, pick: int, which: str, alone: int | None) -> None:
         delivery = self._delivery(pick, which)
         key = JobKey(delivery.queue, delivery.id)
-        note = Note(delivery.queue, delivery.id, delivery.number, 1, 0.0)
-        expected = self.model.note(delivery.node, key, delivery.number)
+        note = Note(delivery.queue, delivery.id, delivery.number, 1, 0.0, alone=alone)
+        expected = self.model.note(delivery.node, key, delivery.number, alone)
         assert self.broker.note(delivery.node, [note]) == [expected]
 
     def _delivery(self, pick: int, which: str) -> Delivery:

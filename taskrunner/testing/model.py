@@ -23,6 +23,7 @@ from taskrunner.brokers.base import (
     TickKind,
 )
 from taskrunner.states import FINISHED, IDLE, State, check_transition
+from taskrunner.testing._model_slots import ModelFired, ModelSchedule
 
 LEASE = 25.0
 RETENTION = 45.0
@@ -38,24 +39,6 @@ _STATE_AFTER = {
     OutcomeKind.EXPIRED: State.EXPIRED,
     OutcomeKind.PARKED: State.WAITING,
 }
-
-
-@dataclass
-class ModelFired:
-    slot: float
-    kind: TickKind
-    job_id: str = ""
-    state: State | None = None
-
-
-@dataclass
-class ModelSchedule:
-    """What one queue remembers of a schedule."""
-
-    last: float = 0.0
-    revision: int = 0
-    job_id: str = ""
-    fired: list[ModelFired] = field(default_factory=list)
 
 
 @dataclass
@@ -76,6 +59,8 @@ class ModelJob:
     settled_as: State | None = None
     cancelling: bool = False
     suspect: bool = False
+    alone: int = 0
+    """its node runs nothing else: the number of the crash that ends it"""
     park_key: str = ""
     park_ends: float = 0.0
     parked_as: int = 0
@@ -279,7 +264,7 @@ class Model:
             assert delivery[5:9] == counts
             assert delivery.suspect == job.suspect
             job.to(State.ACTIVE)
-            job.node, job.number, job.settled_as = node, delivery.number, None
+            job.node, job.number, job.settled_as, job.alone = node, delivery.number, None, 0
             self._highest[node, take.queue] = delivery.number
 
     def _parked(self, take: Take) -> list[ModelJob]:
@@ -326,11 +311,12 @@ class Model:
             return State.PENDING
         return _STATE_AFTER[outcome.kind]
 
-    def note(self, node: str, key: JobKey, number: int) -> bool:
+    def note(self, node: str, key: JobKey, number: int, alone: int | None = None) -> bool:
         job = self.jobs.get(key)
-        if job is None or job.state is not State.ACTIVE:
+        if job is None or job.state is not State.ACTIVE or (job.node, job.number) != (node, number):
             return False
-        return (job.node, job.number) == (node, number)
+        job.alone = job.alone if alone is None else alone
+        return True
 
     def promote(self) -> int:
         due = [j for j in self.records(State.SCHEDULED, State.RETRYING) if j.eta <= self.now]
@@ -369,8 +355,14 @@ class Model:
             job = self.jobs[key]
             job.losses += lost
             job.suspect = job.suspect or bool(lost and job.losses >= LOSSES_OF_SUSPECTS)
+            if lost and job.alone:
+                job.crashes += 1
+                job.errors += 1
             if job.cancelling:
                 self._finish(job, State.CANCELLED, RETENTION)
+            elif lost and 0 < job.alone <= job.crashes:
+                self.failed += 1
+                self._finish(job, State.FAILED, RETENTION)
             else:
                 job.to(State.PENDING)
         return len(held)

@@ -16,6 +16,10 @@ from tests.faults.mutation import (
     one,
 )
 
+POISON: Final = (
+    "tests/process/test_poison.py::"
+    "test_a_job_that_takes_down_every_node_that_runs_it_is_convicted_and_nobody_else"
+)
 RELOAD: Final = "tests/process/test_reload.py::"
 
 NODES: Final = (
@@ -159,10 +163,25 @@ NODES: Final = (
     one(
         "what waits behind a slow job goes to a neighbour that idles",
         "taskrunner/supervisor/dispatch.py",
-        "                if not child.taking and self._is_stuck(child, now, idle):\n",
+        "                if not child.taking and self._portions.are_stuck(child, now, idle=idle):\n",
         "                if False:\n",
         "tests/process/test_classics.py::"
         "test_classic_06_nothing_waits_behind_a_long_job_while_a_neighbour_idles",
+    ),
+    one(
+        "a job that takes nodes down gets one to itself",
+        "taskrunner/supervisor/seclusion.py",
+        "        return is_dangerous and delivery.number != self._given_up\n",
+        "        return False\n",
+        POISON,
+    ),
+    one(
+        "alone on a node means that nothing else runs",
+        "taskrunner/supervisor/seclusion.py",
+        "    return all(len(child.held) == len(child.blocked) for child in children)\n",
+        "    return True\n",
+        "tests/unit/supervisor/test_seclusion.py::"
+        "test_it_waits_until_nothing_runs_and_the_store_knows_that_it_is_alone",
     ),
     one(
         "a job of a task that nobody knows waits for a node that does",

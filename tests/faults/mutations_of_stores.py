@@ -190,6 +190,13 @@ STORE: Final = (
         REDIS + "test_a_job_in_no_index",
     ),
     one(
+        "only what its node ran alone is charged with the loss of that node (Redis)",
+        "brokers/redis/_take_back.lua",
+        "  if most < 1 then return false end\n",
+        "  if most < 1 then most = 3 end\n",
+        REDIS + "test_the_loss_of_a_node_that_ran_something_else_too_is_none",
+    ),
+    one(
         "suspects: the second loss of a job makes it one (Redis)",
         "brokers/redis/_take_back.lua",
         "local LOSSES_OF_SUSPECTS = 2",

@@ -76,7 +76,12 @@ class OnePool:
         self.broker = MemoryBroker()
         mishaps = Mishaps(clock=SYSTEM_CLOCK, events=common["events"], gave_up=self.gave_up.append)
         self.upcalls = UpcallService(broker=self.broker, mishaps=mishaps)
-        self.dispatcher = Dispatcher(**common, settle=self._settle, room_opened=lambda: None)
+        self.dispatcher = Dispatcher(
+            **common,
+            settle=self._settle,
+            room_opened=lambda: None,
+            confirm=lambda _node, _note, told: told(True),
+        )
         self.dispatcher.knows(self.manifest.tasks)
         self.pool = Pool(
             **common,

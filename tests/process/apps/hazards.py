@@ -118,6 +118,26 @@ def segfault(text: str) -> None:
     ctypes.string_at(1)
 
 
+@app.task(name="take_down")
+def take_down(path: str, text: str) -> None:
+    """Takes its whole node with it, as a container that is out of memory does."""
+    fork_server = os.getppid()
+    with open(f"/proc/{fork_server}/stat", encoding="utf-8") as stat:
+        supervisor = int(stat.read().rpartition(")")[2].split()[1])
+    write(path, f"started {text}")
+    os.kill(supervisor, 9)
+    time.sleep(60)
+
+
+@app.task(name="last")
+def last(path: str, text: str, seconds: float) -> str:
+    """Takes so long."""
+    write(path, f"started {text}")
+    time.sleep(seconds)
+    write(path, f"ended {text}")
+    return text
+
+
 @app.task(name="shoot")
 def shoot(text: str) -> None:
     """Ends its process as `kill -9` does."""

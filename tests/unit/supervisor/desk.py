@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
-from taskrunner.brokers.base import Delivery, Outcome, OutcomeKind
+from taskrunner.brokers.base import Delivery, Note, Outcome, OutcomeKind
 from taskrunner.config import Config
 from taskrunner.events import Events
 from taskrunner.frames import Kind
@@ -39,6 +39,10 @@ class Desk:
         self.clock = FakeClock()
         self.settled: list[Outcome] = []
         self.used_up = 0
+        self.alone: list[tuple[str, int | None]] = []
+        """notes about jobs that run alone"""
+        self.told: Callable[[bool], None] = lambda _: None
+        """what the store would call with its answer to the last of them"""
         self.config = replace(Config(), concurrency=concurrency, **settings)
         self.dispatcher = Dispatcher(
             config=self.config,
@@ -46,6 +50,7 @@ class Desk:
             events=Events(),
             settle=lambda _node, rows: self.settled.extend(Outcome(*row) for row in rows),
             room_opened=lambda: None,
+            confirm=self._note_alone,
             used_up=self._note_use,
         )
         self.dispatcher.knows({"t": Policy()})
@@ -71,6 +76,10 @@ class Desk:
         self.children.append(child)
         self.dispatcher.add(child)
         return child
+
+    def _note_alone(self, _node: str, note: Note, told: Callable[[bool], None]) -> None:
+        self.alone.append((note.id, note.alone))
+        self.told = told
 
     def _note_use(self) -> None:
         self.used_up += 1
