@@ -1,68 +1,72 @@
-"""What does encryption cost? Jobs a second of one node with keys, beside the same without.
+"""What does encryption cost? Jobs a second with keys, beside the same without.
 
-    python -m benchmarks.encryption [--jobs 50000] [--processes 2] [--runs 3]
+    python -m benchmarks.encryption [--json] [--runs N] [--quick]
 
 Plain and encrypted runs take turns, so that what the machine does besides hits both.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import perf_counter
 
-from rich.console import Console
-from rich.table import Table
-
-from benchmarks import node as nodes
-from benchmarks.tasks import app
-from benchmarks.throughput import one_run
+from benchmarks.harness.answer import Answer, Spread, Table, Target
+from benchmarks.harness.ask import How, main
+from benchmarks.harness.drain import drain, submit
+from benchmarks.harness.stage import Stage
+from benchmarks.tasks import app, empty
 from taskrunner.config import Config
 from taskrunner.crypto import Key
 
-VARIABLE = "TASKRUNNER_ENCRYPTION_KEYS"
+JOBS = 50_000
+PROCESSES = 2
+AT_LEAST = 0.7
+VARIABLES = {
+    "plain": None,
+    "signed": "TASKRUNNER_SIGNING_KEYS",
+    "encrypted": "TASKRUNNER_ENCRYPTION_KEYS",
+}
 
 
-def main() -> None:
-    options = _options()
-    table = Table("jobs", "submitted/s", "run/s", title=f"median of {options.runs} runs")
-    found: dict[str, list[tuple[float, float]]] = {"plain": [], "encrypted": []}
-    with nodes.redis():
-        for _ in range(options.runs):
-            for kind, rates in found.items():
-                with keys(Key.new().text if kind == "encrypted" else ""):
-                    rates.append(one_run(options.jobs, options.processes))
-    submitted, run = ([_median(rates, at) for rates in found.values()] for at in (0, 1))
-    for at, kind in enumerate(found):
-        table.add_row(kind, f"{submitted[at]:,.0f}", f"{run[at]:,.0f}")
-    table.add_row("ratio", f"{submitted[1] / submitted[0]:.2f}", f"{run[1] / run[0]:.2f}")
-    Console().print(table)
-
-
-def _median(rates: list[tuple[float, float]], at: int) -> float:
-    return statistics.median(rate[at] for rate in rates)
+def ask(how: How) -> Answer:
+    count = how.size(JOBS)
+    submitted: dict[str, list[float]] = {kind: [] for kind in VARIABLES}
+    run: dict[str, list[float]] = {kind: [] for kind in VARIABLES}
+    with Stage(app) as stage:
+        for _ in range(how.runs):
+            for kind, variable in VARIABLES.items():
+                with key(variable):
+                    began = perf_counter()
+                    submit(app, empty.message, count)
+                    submitted[kind].append(count / (perf_counter() - began))
+                    run[kind].append(drain(stage, count, "--processes", str(PROCESSES)).rate)
+                stage.clear()
+    rates = Table(
+        "empty jobs a second, with and without keys",
+        ("jobs", "submitted/s", "of plain", "run/s", "of plain"),
+        note=f"{count:,} jobs, {PROCESSES} processes, {how.runs} runs in turns.",
+    )
+    plain = [Spread.of(rates["plain"]).median for rates in (submitted, run)]
+    for kind in VARIABLES:
+        ins, outs = Spread.of(submitted[kind]), Spread.of(run[kind])
+        rates.add(kind, ins, ins.median / plain[0], outs, outs.median / plain[1])
+    ratio = Spread.of(run["encrypted"]).median / plain[1]
+    return Answer([rates], [Target.at_least("encrypted jobs, of plain ones", AT_LEAST, ratio)])
 
 
 @contextmanager
-def keys(text: str) -> Iterator[None]:
-    """This process and the nodes that it starts have these keys."""
-    os.environ[VARIABLE] = text
+def key(variable: str | None) -> Iterator[None]:
+    """This process and the nodes that it starts have a new key."""
+    if variable is not None:
+        os.environ[variable] = Key.new().text
     app.adopt(Config.load(code=app.settings))
     try:
         yield
     finally:
-        del os.environ[VARIABLE]
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
-    parser.add_argument("--jobs", type=int, default=50_000)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--runs", type=int, default=3)
-    return parser.parse_args()
+        os.environ.pop(variable or "", None)
 
 
 if __name__ == "__main__":
-    main()
+    main(ask)
