@@ -32,7 +32,7 @@ class Watched:
         meter = Meter(stage, node.roles())
         before = meter.read()
         sleep(seconds)
-        used = meter.read() - before
+        used = meter.used(before)
         self.trips = used.round_trips / used.at
         self.cpu = {role: 100 * used.cpu[role] / used.at for role in ROLES}
         self.memory = {

@@ -93,7 +93,7 @@ def idle(stage: Stage, node: Node, how: How) -> Table:
     meter = Meter(stage, node.roles())
     start = meter.read()
     sleep(WATCHED_S)
-    used = meter.read() - start
+    used = meter.used(start)
     table = Table(
         "a node that waits for things far away",
         ("schedules", "delayed jobs", "round trips/s", "CPU %", "MiB before", "MiB after"),

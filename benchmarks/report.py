@@ -39,6 +39,8 @@ QUESTIONS = (
     "processes",
     "results",
     "brokers",
+    "encryption",
+    "counts",
 )
 
 

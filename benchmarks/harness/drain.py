@@ -67,7 +67,7 @@ def drain(stage: Stage, count: int, *options: str, queues: Sequence[str] = ("def
         began, start = monotonic(), meter.read()
         last = _await(stage, queues, before + count)
         took = monotonic() - began
-        used = meter.read() - start
+        used = meter.used(start)
         return Drained(last - first, took, used, peaks(stage, node))
 
 

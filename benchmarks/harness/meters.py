@@ -1,7 +1,7 @@
 """What it costs: CPU by process, memory, round trips, commands, bytes.
 
     meter = Meter(stage, node.roles())
-    before = meter.read(); ...; used = meter.read() - before
+    before = meter.read(); ...; used = meter.used(before)
     used.cpu["supervisor"]; used.round_trips; used.wire; used.inside
 
 Round trips are counted by the server, as reads from its clients: a pipeline is one, unless it is so
@@ -16,7 +16,7 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -59,8 +59,8 @@ class Reading:
 
     @property
     def round_trips(self) -> int:
-        """Without those of whoever looked on: one for each look, and one for a reading."""
-        return max(0, self.reads - self.looks - 1)
+        """Without those of whoever looked on, one for each look."""
+        return max(0, self.reads - self.looks)
 
     @property
     def wire(self) -> int:
@@ -80,6 +80,18 @@ class Meter:
     def __init__(self, stage: Stage, roles: Mapping[str, Sequence[int]]) -> None:
         self._stage = stage
         self._roles = {**roles, "Redis": [stage.server.pid], "client": [os.getpid()]}
+        before = self.read()
+        self._reading = self.read() - before
+
+    def used(self, before: Reading) -> Reading:
+        """What the meters have moved since then, without what a reading itself moves them."""
+        found, own = self.read() - before, self._reading
+        return replace(
+            found,
+            reads=found.reads - own.reads,
+            bytes_in=found.bytes_in - own.bytes_in,
+            bytes_out=found.bytes_out - own.bytes_out,
+        )
 
     def read(self) -> Reading:
         stats = self._stage.redis.info("everything")

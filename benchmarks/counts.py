@@ -1,0 +1,155 @@
+"""What does a job cost in counts: commands, round trips, bytes, calls of functions?
+
+    python -m benchmarks.counts [--json] [--runs N] [--quick]
+
+The same on every machine, give or take how jobs happen to be batched; `bounds.py` holds the most that
+each may be, and the suite fails where one is more. Times are not looked at. Runs are one.
+
+    submit    one by one, and in bulk
+    store     the broker alone: a fetch and a settle of a full batch
+    run       a node of one child, embedded in this process
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from benchmarks.bounds import BOUNDS
+from benchmarks.harness.answer import Answer, Table, Target
+from benchmarks.harness.ask import How, main
+from benchmarks.harness.counted import Calls, app, calls_so_far, empty
+from benchmarks.harness.floor import LEASE_MS, NIL
+from benchmarks.harness.meters import Meter, Reading
+from benchmarks.harness.stage import PATIENCE_S, Stage
+from taskrunner.brokers.base import Broker, NodeInfo, Outcome, OutcomeKind, Take
+
+FEW = 200
+MANY = 5_000
+BATCH = 250
+QUEUE = "default"
+NODE = "counts"
+
+Counts = dict[str, float]
+
+
+def ask(how: How) -> Answer:
+    few, many = FEW, how.size(MANY) if how.quick else MANY
+    counts: Counts = {}
+    with Stage(app) as stage:
+        empty.enqueue()
+        counts |= submitting(
+            stage, "one by one", few, lambda: [empty.enqueue() for _ in range(few)]
+        )
+        counts |= submitting(
+            stage, "in bulk", many, lambda: app.enqueue_many([empty.message() for _ in range(many)])
+        )
+        counts |= footprint(stage, many)
+        counts |= store(stage)
+        stage.clear()
+        counts |= running(stage, many)
+        app.close()
+    return _answer(counts)
+
+
+def _answer(counts: Counts) -> Answer:
+    table = Table(
+        "what a job costs, counted",
+        ("what", "now", "usual", "at most"),
+        note="per job unless it says otherwise; `benchmarks/bounds.py` has the bounds.",
+    )
+    targets = []
+    for what, count in counts.items():
+        bound = BOUNDS.get(what)
+        table.add(what, count, bound and bound.usual, bound and bound.most)
+        if bound is not None and count > bound.most:
+            targets.append(Target.at_most(what, bound.most, count))
+    return Answer([table], targets)
+
+
+@contextmanager
+def metered(stage: Stage, jobs: int, what: str, counts: Counts) -> Iterator[None]:
+    """Put what happens in the block into `counts`, per job."""
+    meter = Meter(stage, {})
+    before = meter.read()
+    yield
+    counts |= _per_job(meter.used(before), jobs, what)
+
+
+def _per_job(used: Reading, jobs: int, what: str) -> Counts:
+    found = {
+        "round trips": used.round_trips,
+        "commands on the wire": used.wire,
+        "commands inside scripts": used.inside,
+        "bytes to Redis": used.bytes_in,
+        "bytes from Redis": used.bytes_out,
+    }
+    return {f"{what}: {name}": count / jobs for name, count in found.items()}
+
+
+def submitting(stage: Stage, how: str, jobs: int, submit: Callable[[], object]) -> Counts:
+    counts: Counts = {}
+    with metered(stage, jobs, f"submit {how}", counts):
+        submit()
+    with Calls() as calls:
+        submit()
+    counts[f"submit {how}: calls of functions"] = calls.of_this() / jobs
+    return counts
+
+
+def footprint(stage: Stage, jobs: int) -> Counts:
+    """Memory of Redis for a waiting job without arguments."""
+    gc.collect()
+    stage.clear()
+    empty.enqueue()
+    before = stage.memory()
+    app.enqueue_many([empty.message() for _ in range(jobs)])
+    return {"bytes of a waiting job in Redis": (stage.memory() - before) / jobs}
+
+
+def store(stage: Stage) -> Counts:
+    """One fetch and one settle of as many jobs as go into one command."""
+    counts: Counts = {}
+    broker = app.broker
+    assert isinstance(broker, Broker)
+    broker.join(NodeInfo(id=NODE, lease=LEASE_MS / 1000), (QUEUE,))
+    first = 1
+    for measured in (False, True):  # the first time the scripts are loaded
+        found: Counts = {}
+        with metered(stage, BATCH, f"fetch {BATCH}", found):
+            deliveries = broker.fetch(NODE, (Take(QUEUE, BATCH),), first).deliveries
+        outcomes = [
+            Outcome(QUEUE, one.id, one.number, OutcomeKind.SUCCEEDED, result=NIL)
+            for one in deliveries
+        ]
+        with metered(stage, BATCH, f"settle {BATCH}", found):
+            broker.settle(NODE, outcomes)
+        first += BATCH
+        if measured:
+            counts |= found
+    return counts
+
+
+def running(stage: Stage, jobs: int) -> Counts:
+    """A whole node: what it costs Redis, its own threads, and its child. The jobs wait before it
+    starts, so that its batches are full; a job before and one behind them bring the child's count."""
+    counts: Counts = {}
+    first = calls_so_far.enqueue()
+    app.enqueue_many([empty.message() for _ in range(jobs)])
+    last = calls_so_far.enqueue()
+    meter = Meter(stage, {})
+    with Calls() as calls, app.running(processes=1):
+        in_child = -first.result(timeout=PATIENCE_S)
+        done, before, mine = stage.processed(), meter.read(), calls.of_others()
+        in_child += last.result(timeout=PATIENCE_S)
+        mine, used = calls.of_others() - mine, meter.used(before)
+        done = stage.processed() - done
+    counts |= _per_job(used, done, "run")
+    counts["run: calls of functions in the supervisor"] = mine / done
+    counts["run: calls of functions in the child"] = in_child / jobs
+    return counts
+
+
+if __name__ == "__main__":
+    main(ask, runs=1)
