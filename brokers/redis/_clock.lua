@@ -23,9 +23,10 @@ end
 local P = string.sub(KEYS[1], 1, -5)
 local BELL, QUEUE = ARGV[1], ARGV[2]
 local meta = call('HMGET', KEYS[1], 'skew', 'last', 'since')
-local time = call('TIME')
+local time, skew = call('TIME'), sound(meta[1]) or 0
 -- Milliseconds; `now` has a fraction, so that what happens in order sorts in order.
-local now = time[1] * 1000 + time[2] / 1000 + (sound(meta[1]) or 0)
+local now = time[1] * 1000 + time[2] / 1000 + skew
 local ms = floor(now)
--- Redis turns a number into text slowly: where one is written often, it is done once.
-local MS = string.format('%.0f', ms)
+-- A number is turned into text slowly, as slowly as some commands are run: where one is written often,
+-- it is put together from what is text already.
+local MS = skew == 0 and time[1] .. string.sub('00000' .. time[2], -6, -4) or string.format('%.0f', ms)

@@ -5,6 +5,20 @@ local GRAVE = 60000 -- ms after its end for which calls about a job can be repea
 local KEEP = tonumber(ARGV[3])
 local counts, heads, tails = {}, {}, {}
 
+-- A whole number, 0 or more, as text. Those of a batch differ in their last digits: the rest is shared.
+local stems = {}
+local function to_text(number)
+  local last = number % 100
+  local stem = (number - last) / 100
+  if stem == 0 then return string.format('%.0f', number) end
+  local text = stems[stem]
+  if not text then
+    text = string.format('%.0f', stem)
+    stems[stem] = text
+  end
+  return text .. string.char(48 + floor(last / 10), 48 + last % 10)
+end
+
 local function count(name, by)
   counts[name] = (counts[name] or 0) + by
 end

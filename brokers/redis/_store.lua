@@ -41,11 +41,12 @@ end
 -- Store a job, unless an unfinished one has its id. True: it was stored now; false: in an earlier
 -- call; nil: it was not.
 local function offer(row)
-  local old = call('HMGET', P .. 'job:' .. row[1], 's', 'k', 'q', 'z')
-  if not old[1] then
+  local key = P .. 'job:' .. row[1]
+  if call('EXISTS', key) == 0 then
     store(row)
     return true
   end
+  local old = call('HMGET', key, 's', 'k', 'q', 'z')
   if (old[2] or '') == (row[4] or '') and not is_gone(old[1], old[4]) then return false end
   if not FINISHED[old[1]] then return nil end
   remove(row[1], old[1])

@@ -39,7 +39,7 @@ local function answer(id, job, number)
 end
 
 local function deliver(id, job)
-  local number = string.format('%.0f', first + #taken / 2)
+  local number = to_text(first + #taken / 2)
   call('HSET', P .. 'job:' .. id, 's', 'active', 'o', '+' .. number .. ':' .. node)
   if job.e then call('ZREM', P .. 'expiring', id) end
   if job.o then call('HDEL', P .. 'job:' .. id, 'b', 'i', 'g', 'A') end -- of an earlier delivery
@@ -90,10 +90,12 @@ end
 
 local function drain(priority)
   while wants_more() do
-    local entries = call('LPOP', P .. 'ready:' .. priority, math.min(limit - #taken / 2, SLICE))
+    local most = math.min(limit - #taken / 2, SLICE)
+    local entries = call('LPOP', P .. 'ready:' .. priority, most)
     if not entries then return end
     looked = looked + #entries
     for _, entry in ipairs(entries) do take(entry, priority) end
+    if #entries < most then return end -- the list is empty
   end
 end
 
@@ -133,17 +135,15 @@ elseif limit > 0 then
   for i = 1, 10 do
     if ready[i] > 0 then drain(tostring(10 - i)) end
   end
-  if wants_more() and is_more() then
+  if #taken == 0 and wants_more() and is_more() then
     for i = 1, 10 do drain(tostring(10 - i)) end
   end
   if wants_more() then left = 0 end -- there is nothing, whatever they say
   for i = 1, #taken, SLICE do
-    call('HSET', ACTIVE, unpack(taken, i, math.min(i + SLICE - 1, #taken)))
+    local upto = math.min(i + SLICE - 1, #taken)
+    call('HSET', ACTIVE, 'last', taken[upto - 1], unpack(taken, i, upto))
   end
-  if #taken > 0 then
-    call('HSET', ACTIVE, 'last', taken[#taken - 1])
-    count('active', #taken / 2)
-  end
+  if #taken > 0 then count('active', #taken / 2) end
   flush()
 end
 

@@ -8,7 +8,9 @@ another server, half of its keys may be gone, and a script would find that out h
 written already. But a command that names a key which is there and one which is not is refused
 before it begins, with TRYAGAIN.
 
-A file may ask for others in front of it (`-- include: _clock _move`). On Redis 7 and later its first
+A file may ask for others in front of it (`-- include: _clock _move`). It gets of their functions those
+that it uses: a server makes all functions of a script anew each time it runs, and that of a whole
+included file takes longer than storing a job. On Redis 7 and later its first
 line (`#!lua flags=…`) says that it may run in a full store. Redis 6.2 does not know such lines; there
 a script that has written once may go on writing, so one that must run in a full store begins by
 deleting a key that does not exist.
@@ -34,6 +36,7 @@ T = TypeVar("T")
 
 _FOLDER: Final = resources.files("taskrunner.brokers.redis")
 _INCLUDE: Final = re.compile(r"^-- include: (.*)$", re.MULTILINE)
+_FUNCTION: Final = re.compile(r"^local function (\w+)\(.*?^end\n", re.MULTILINE | re.DOTALL)
 _DRY_RUN: Final = "redis.call('DEL', KEYS[1] .. ':none')\n"
 
 
@@ -49,7 +52,9 @@ class Script:
     def read(cls, name: str, *, clustered: bool = False) -> Script:
         shebang, _, body = _text(name).partition("\n")
         included = [_text(part) for line in _INCLUDE.findall(body) for part in line.split()]
-        text = _without_comments("\n".join([*included, body]))
+        text = _without_comments(body)
+        for part in reversed(included):
+            text = _used(_without_comments(part), text) + text
         if "CLUSTERED" in text:
             text = f"local CLUSTERED = {str(clustered).lower()}\n{text}"
         start = _DRY_RUN if "allow-oom" in shebang else ""
@@ -321,6 +326,19 @@ def _without_comments(text: str) -> str:
     """Less to send and to compile; only whole lines, since strings may hold two dashes."""
     lines = (line for line in text.splitlines() if not line.lstrip().startswith("--"))
     return "\n".join(line for line in lines if line.strip()) + "\n"
+
+
+def _used(library: str, text: str) -> str:
+    """The library without the functions that neither the text after it nor a function of its own
+    that stays speaks of. In Lua a local function is known only behind its definition."""
+    end = len(library)
+    kept: list[str] = []
+    for function in reversed(list(_FUNCTION.finditer(library))):
+        kept.append(library[function.end() : end])
+        end = function.start()
+        if re.search(rf"\b{function[1]}\b", "".join(kept) + text):
+            kept.append(function[0])
+    return "".join(reversed([*kept, library[:end]]))
 
 
 def _is_too_modern(reply: Reply) -> bool:

@@ -37,10 +37,6 @@ local function judge(key, row, job)
   end
 end
 
-local function to_text(moment)
-  return string.format('%.0f', moment)
-end
-
 -- Most rows of a batch have the same retention.
 local function time_to_go(retention)
   if retention ~= known_retention then
@@ -52,7 +48,7 @@ end
 local function succeed(id, key, token, row, job, attempts)
   count('processed', 1)
   count('succeeded', 1)
-  local began = job.b or row[5] and (row[6] == 0 and MS or to_text(now - row[6] * 1000)) or ''
+  local began = job.b or row[5] and (row[6] == 0 and MS or to_text(floor(now - row[6] * 1000))) or ''
   local result = row[7]
   if result and (#result > LONGEST or #result == 0) then
     call('SET', P .. 'result:' .. id, result)
@@ -114,11 +110,11 @@ end
 -- The token of the last delivery, not settled yet: what becomes of the job, as a letter.
 local function settle(id, key, token, row, job)
   local kind = job.u and CANCELLED or row[4]
-  local attempts = (job.n or 0) + (row[5] and 1 or 0)
+  local attempts = row[5] and (job.n and job.n + 1 or '1') or job.n or '0'
   judge(key, row, job)
   if kind ~= SUCCEEDED then
     write_down(id, key, row, job)
-    if row[5] then call('HSET', key, 'n', attempts, 'b', job.b or to_text(now - row[6] * 1000)) end
+    if row[5] then call('HSET', key, 'n', attempts, 'b', job.b or to_text(floor(now - row[6] * 1000))) end
   end
   if job.s == 'active' then
     count('active', -1)

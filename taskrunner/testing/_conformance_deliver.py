@@ -7,7 +7,7 @@ import pytest
 from taskrunner.brokers.base import Fetched, OutcomeKind, Take
 from taskrunner.errors import NodeLost
 from taskrunner.states import State
-from taskrunner.testing._conformance_kit import BrokerKit, Store
+from taskrunner.testing._conformance_kit import BrokerKit, Store, make_outcome
 
 
 def ids(deliveries: list) -> list[str]:  # type: ignore[type-arg]
@@ -60,6 +60,21 @@ class DeliverTests(BrokerKit):
         assert store.held() == {"a": 1, "b": 2}
 
     # -- plans
+
+    @pytest.mark.parametrize("first", [1, 95, 999_995, 4_294_967_290, 900_000_000_000_095])
+    def test_a_number_stays_what_it_was(self, store: Store, first: int) -> None:
+        store.join()
+        ids = [f"j{n}" for n in range(10)]
+        store.enqueue(*ids)
+        deliveries = store.broker.fetch("n1", [Take("q", 10)], first).deliveries
+        assert [(d.id, d.number) for d in deliveries] == list(
+            zip(ids, range(first, first + 10), strict=True)
+        )
+        assert {n for _, n in store.broker.held("n1", ["q"])} == {d.number for d in deliveries}
+        again = store.broker.fetch("n1", [Take("q", 10)], first).deliveries
+        assert again == deliveries
+        outcomes = [make_outcome(delivery, OutcomeKind.SUCCEEDED) for delivery in deliveries]
+        assert store.broker.settle("n1", outcomes) == [State.SUCCEEDED] * 10
 
     def test_each_entry_of_a_plan_has_as_many_numbers_as_its_limit(self, store: Store) -> None:
         store.join("n1", ["q", "r", "s"])

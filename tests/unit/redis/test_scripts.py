@@ -68,6 +68,22 @@ def test_older_servers_get_a_text_without_a_first_line_that_they_cannot_read(nam
     assert (b"allow-oom" in script.modern.splitlines()[0]) == (b":none" in script.plain)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_script_makes_no_function_that_it_does_not_use(name: str) -> None:
+    text = Script.read(name).plain.decode()
+    for function in re.findall(r"^local function (\w+)", text, re.MULTILINE):
+        assert len(re.findall(rf"\b{function}\b", text)) > 1, function
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_script_has_every_function_that_it_uses(name: str) -> None:
+    text = Script.read(name).plain.decode()
+    for file in FILES:
+        for function in re.findall(r"^local function (\w+)", read(file), re.MULTILINE):
+            used = re.search(rf"(?<![\w.:'{{]){function}\(", text)
+            assert not used or f"local function {function}(" in text, function
+
+
 def test_only_what_fills_a_store_is_refused_by_a_full_one() -> None:
     modern = {name: Script.read(name).modern.decode().splitlines()[0] for name in NAMES}
     refused = {name for name, line in modern.items() if line == "#!lua"}
