@@ -1,9 +1,13 @@
 """Who may do what with a task queue over the network. Knows nothing of HTTP frameworks.
 
-    credentials ─▶ keyring, tokens: an Identity ─▶ may(scope, queue=, task=)
+    guard ─▶ door ─┬─ keyring, keystore, keys     API keys
+                   ├─ tokens, keyfile             tokens that others have signed
+                   └─ certificates                client certificates
+      │              └─▶ an Identity ─▶ may(scope, queue=, task=)
+      └─▶ audit: lines, and a trail in the store
 
-`scopes.py` says what there is to be allowed, `identity.py` who has been recognised; `keys.py` is what
-an API key is, `keystore.py` where keys are kept, `keyring.py` what a service knows of them.
+`guard.py` stands in front of the service, as ASGI middleware; `scopes.py` says what there is to be allowed,
+`identity.py` who was recognised. How much may be asked is in `rules.py` and `buckets.py`.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import Final
 from taskrunner.clock import SYSTEM_CLOCK, Clock
 
 NAMES_AT_MOST: Final = 20_000
+_ROUNDING_S: Final = 1e-6
 
 
 class Buckets:
@@ -54,7 +55,8 @@ class Buckets:
             self._spend(name, self._clock.monotonic())
 
     def _wait(self, name: str, now: float) -> float:
-        return max(0.0, self._empty_at.get(name, now) - self._tolerance - now)
+        wait = self._empty_at.get(name, now) - self._tolerance - now
+        return wait if wait > _ROUNDING_S else 0.0
 
     def _spend(self, name: str, now: float) -> None:
         self._empty_at[name] = max(now, self._empty_at.pop(name, now)) + self._interval
