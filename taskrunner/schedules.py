@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from hashlib import sha256
-from math import ceil, isfinite
+from math import ceil
 from types import MappingProxyType
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -28,7 +28,15 @@ from taskrunner.errors import MessageError, OptionError
 from taskrunner.ids import new_id
 from taskrunner.message import DEFAULT, Message, Timing, unpack
 from taskrunner.naming import nearest
-from taskrunner.options import OPTION_NAMES, OptionArguments, Seconds, moment, seconds, wrong
+from taskrunner.options import (
+    OPTION_NAMES,
+    OptionArguments,
+    Options,
+    Seconds,
+    moment,
+    seconds,
+    wrong,
+)
 from taskrunner.seals import SCHEDULE_HEADER, SLOT_HEADER
 from taskrunner.timeline import CATCH_UP, OVERLAP, CatchUp, Overlap, Rule, Timeline
 from taskrunner.zones import in_zone, zone_of
@@ -36,6 +44,10 @@ from taskrunner.zones import in_zone, zone_of
 VERSION: Final = 1
 LONGEST_NAME: Final = 255
 SHORTEST_INTERVAL: Final = 0.01
+EARLIEST: Final = datetime(1, 1, 2, tzinfo=UTC).timestamp()
+LATEST: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+"""A day from where datetimes begin and end: no zone is further from UTC than that."""
+_LAST_REVISION: Final = 2**53
 MOST_CAUGHT_UP: Final = 1000
 
 
@@ -117,6 +129,9 @@ class Schedule:
             if found["v"] != VERSION:
                 raise MessageError(f"version {found['v']!r}; this one reads version {VERSION}")
             state = {key: _of_kind(found[key], kind) for key, kind in _STATE.items()}
+            if not 0 <= state["revision"] <= _LAST_REVISION:
+                raise ValueError(f"a revision of {state['revision']}")
+            _moments(state["after"], state["created_at"])
             rule, job = _rule_from_wire(found["rule"]), _job_from_wire(found["job"])
             return cls(name=name, rule=rule, template=job, **state)
         except MessageError:
@@ -135,12 +150,19 @@ def _of_kind(value: Any, kind: type) -> Any:
     return value
 
 
+def _moments(*found: Any) -> None:
+    """Refuse what is no moment that can be shown in every zone."""
+    for one in found:
+        if one is not None and not EARLIEST <= _of_kind(one, float) <= LATEST:
+            raise ValueError(f"a moment of {one} seconds")
+
+
 def _rule_from_wire(found: Mapping[str, Any]) -> Rule:
     """A rule of the right types. Whether it can be followed here its Timeline says."""
     rule = Rule(**{name: found[name] for name in RULE_NAMES})
-    for number in (rule.every, rule.start, rule.end, rule.jitter):
-        if number is not None and not isfinite(_of_kind(number, float)):
-            raise ValueError("a number without bounds")
+    _moments(rule.start, rule.end)
+    for number in (rule.every, rule.jitter):
+        _of_kind(number or 0.0, float)
     _of_kind(rule.timezone, str)
     _cron("cron", rule.cron)
     _jitter("jitter", rule.jitter)
@@ -159,7 +181,16 @@ def _job_to_wire(job: Message) -> list[Any]:
 def _job_from_wire(found: list[Any]) -> Message:
     job_id, queue, wire, priority, timing = found
     header, body = unpack(wire)
-    return Message(job_id, queue, header, body, priority, Timing(*timing))
+    when = Timing(*timing)
+    _moments(when.eta, when.expires_at, when.deadline)
+    Options.of(
+        queue=_of_kind(queue, str),
+        priority=_of_kind(priority, int),
+        job_id=_of_kind(job_id, str) or None,  # none: each job gets one of its own
+        delay=when.delay,
+        expires=when.expires_in,
+    )
+    return Message(job_id, queue, header, body, priority, when)
 
 
 # -- what users say
@@ -229,7 +260,9 @@ def _timezone(option: str, value: object) -> str:
 
 
 def _moment(option: str, value: object) -> float | None:
-    return None if value is None else ceil(moment(option, value) * 1000) / 1000
+    if value is None:
+        return None
+    return min(max(EARLIEST, ceil(moment(option, value) * 1000) / 1000), LATEST)
 
 
 def _jitter(option: str, value: object) -> float:

@@ -167,7 +167,8 @@ def _text(job: Fields, name: bytes) -> str | None:
 
 def _token(owner: bytes | None) -> tuple[str | None, int | None]:
     number, colon, node = text(owner or b"")[1:].partition(":")
-    return (node, int(number)) if colon and number.isdigit() and number.isascii() else (None, None)
+    found = _whole(number) if number.isdigit() and number.isascii() else None
+    return (None, None) if found is None or not colon else (node, found)
 
 
 def queue_stats(queue: str, stats: Sequence[bytes], parked: Sequence[bytes]) -> QueueStats:
@@ -242,12 +243,18 @@ def _firings(packed: Sequence[bytes]) -> Iterator[Fired]:
         try:
             slot, at, kind, job_id, state, ended = msgpack.unpackb(one)
             yield Fired(
-                None if slot is False else slot / 1000,
-                at / 1000,
+                None if slot is False else _moment(slot),
+                _moment(at),
                 TickKind(kind),
-                job_id,
+                str(job_id),
                 State(state) if state else None,
-                ended / 1000 if ended else None,
+                _moment(ended) if ended else None,
             )
         except (ValueError, TypeError):
             continue
+
+
+def _moment(ms: Any) -> float:
+    if not isinstance(ms, int | float) or not 0 <= ms < _YEAR_10000_MS:
+        raise ValueError(f"a moment of {ms!r} ms")
+    return ms / 1000

@@ -18,7 +18,7 @@ from taskrunner.testing.redis_server import RedisServer
 from taskrunner.testing.waiting import eventually
 from tests.faults.estate import DIRECTORY, JOBS, Estate, estate
 
-FIELDS = "scpwktedngfxluyqobzirmva"
+FIELDS = "scpwktedngfxluyqobzirmvaA"
 """Of a record; see `keys`."""
 GARBAGE = [
     "",
@@ -33,6 +33,7 @@ GARBAGE = [
     "+1:n1",
     "@9:x",
     "@1:2x",
+    "+" + "9" * 5000 + ":n1",
 ]
 SETTINGS = settings(max_examples=60, deadline=None)
 LISTED = [

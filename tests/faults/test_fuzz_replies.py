@@ -23,9 +23,12 @@ from tests.faults.test_fuzz_frames import plain
 EXAMPLES = settings(max_examples=150, deadline=None)
 GOOD = NodeInfo("node-1", LEASE, host="here", pid=7, queues=("q",))
 
-garbage = st.binary(max_size=12) | st.sampled_from([b"1", b"-1", b"9" * 30, b"nan", b"1e9", b""])
+LONG = b"+" + b"9" * 5000 + b":n1"
+garbage = st.binary(max_size=12) | st.sampled_from(
+    [b"1", b"-1", b"9" * 30, b"nan", b"1e9", b"", LONG]
+)
 record_fields = st.dictionaries(
-    st.sampled_from([name.encode() for name in "scpwktedngfxluyqobzirmva"]), garbage, max_size=12
+    st.sampled_from([name.encode() for name in "scpwktedngfxluyqobzirmvaA"]), garbage, max_size=12
 )
 
 
