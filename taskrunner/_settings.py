@@ -30,13 +30,11 @@ from taskrunner._kinds import (
 from taskrunner.errors import OptionError
 from taskrunner.hiding import HIDDEN, hide_password, is_secret
 from taskrunner.naming import nearest
+from taskrunner.withheld import PREFIX
 
-PREFIX: Final = "TASKRUNNER_"
-TEST_PREFIX: Final = "TASKRUNNER_TEST_"
+TEST_PREFIX: Final = f"{PREFIX}TEST_"
 COMMAND_LINE: Final = "command line"
 CODE: Final = "App(...)"
-SERVICE_ONLY: Final = frozenset({"api_key_secret"})
-"""Secrets that no process which runs tasks needs, nor gets."""
 MOST_PROCESSES: Final = 1024
 LARGEST_BYTES: Final = 32 * 1024 * 1024
 """Half of the largest frame that a pipe to a child carries."""
@@ -208,12 +206,6 @@ def _toml(path: Path, problems: list[str]) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         problems.append(f"{path.name} cannot be read: {error}")
         return {}
-
-
-def for_tasks(environ: Mapping[str, str]) -> dict[str, str]:
-    """An environment as processes that run tasks may have it."""
-    secret = {PREFIX + name.upper() for name in SERVICE_ONLY}
-    return {name: value for name, value in environ.items() if name not in secret}
 
 
 def _shown(name: str, raw: Any) -> str:

@@ -18,6 +18,7 @@ from taskrunner import _settings
 from taskrunner._settings import CODE, COMMAND_LINE
 from taskrunner.errors import ConfigError, OptionError
 from taskrunner.hiding import HIDDEN, hide_password, hide_passwords, is_secret
+from taskrunner.withheld import SERVICE_ONLY, known_with
 
 __all__ = ["CODE", "COMMAND_LINE", "SETTING_NAMES", "Config", "hide_password", "hide_passwords"]
 
@@ -123,7 +124,7 @@ class Config:
         problems: list[str] = []
         weakest_first = (
             _settings.file(Path(folder) if folder is not None else Path.cwd(), problems),
-            _settings.environment(os.environ if environ is None else environ),
+            _settings.environment(known_with(os.environ) if environ is None else environ),
             _settings.code(code),
             _settings.command_line(arguments),
         )
@@ -148,7 +149,7 @@ class Config:
         """As plain values, for the processes that run tasks. Passwords of URLs and keys are in it, no
         other secret."""
         values = {name: getattr(self, name) for name in (*SETTING_NAMES, "processes_max")}
-        values |= dict.fromkeys(_settings.SERVICE_ONLY)
+        values |= dict.fromkeys(SERVICE_ONLY)
         if self.queues is not None:
             values["queues"] = [list(pair) for pair in self.queues]
         return {**values, "sources": dict(self.sources)}

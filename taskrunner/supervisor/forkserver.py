@@ -30,7 +30,7 @@ from typing import Any
 
 import msgpack
 
-from taskrunner import context, crashpoints, frames, registry
+from taskrunner import context, crashpoints, frames, registry, withheld
 from taskrunner.app import App
 from taskrunner.config import Config
 from taskrunner.errors import AppNotFound
@@ -68,10 +68,11 @@ def load(spec: Mapping[str, Any]) -> App:
     """The application a spec names, with the supervisor's settings. Raises AppNotFound."""
     context.importing = True
     try:
-        if spec["path"]:
-            app = registry.load_app_from_path(spec["path"], spec["target"])
-        else:
-            app = registry.load_app(spec["target"])
+        with withheld.while_importing(spec["secrets"]):
+            if spec["path"]:
+                app = registry.load_app_from_path(spec["path"], spec["target"])
+            else:
+                app = registry.load_app(spec["target"])
     finally:
         context.importing = False
     app.adopt(Config.unpack(spec["config"]))

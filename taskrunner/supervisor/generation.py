@@ -20,8 +20,7 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from taskrunner import frames
-from taskrunner._settings import for_tasks
+from taskrunner import frames, withheld
 from taskrunner.app import App
 from taskrunner.config import Config
 from taskrunner.errors import AppNotFound, StartError
@@ -175,7 +174,7 @@ class ForkedGeneration:
                 command(SERVER_CODE, sys.path, str(theirs.fileno())),
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
-                env=for_tasks(os.environ),
+                env=withheld.for_tasks(os.environ),
                 start_new_session=True,
             )
         self._line = ours
@@ -188,6 +187,7 @@ class ForkedGeneration:
                 "path": self._target.path,
                 "config": self._config.pack(),
                 "logs": self._logs,
+                "secrets": withheld.besides(os.environ),
             },
         )
         try:

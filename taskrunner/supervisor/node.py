@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from setproctitle import setproctitle
+
 from taskrunner import registry
 from taskrunner.brokers.base import Broker
 from taskrunner.config import Config
@@ -18,6 +20,9 @@ from taskrunner.supervisor.waits import run_loop
 def run(target: str, config: Config, events: Events) -> None:
     """Be a node until a signal says to stop. Raises AppNotFound, StartError,
     BrokerUnavailable."""
+    # Also takes the command line and the environment out of everybody's sight: there may be a
+    # password in them.
+    setproctitle(f"taskrunner: supervisor [{target}]")
     app = registry.load_app(target)
     app.adopt(config)
     check_backend(app)
