@@ -159,9 +159,9 @@ class Inspector:
             found = [validate_queue_name(name) for name in names]
         return ride_out(lambda: broker.stats(found))
 
-    def stats(self) -> Overview:
-        """All of it in a few numbers. Raises BrokerUnavailable."""
-        queues, nodes = self.queues(), self.nodes()
+    def stats(self, names: Sequence[str] | None = None) -> Overview:
+        """All of it, or of these queues, in a few numbers. Raises as `queues`."""
+        queues, nodes = self.queues(names), self.nodes()
         counts: Counter[State] = Counter()
         for queue in queues:
             counts.update(queue.counts)

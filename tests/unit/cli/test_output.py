@@ -12,6 +12,7 @@ import pytest
 
 from taskrunner import State
 from taskrunner.cli import output
+from taskrunner.jsonable import plain
 
 
 @dataclass
@@ -42,7 +43,7 @@ Pair = namedtuple("Pair", "a b")
     ],
 )
 def test_any_value_as_json(value: Any, shown: Any) -> None:
-    found = output.plain(value)
+    found = plain(value)
     assert found == shown
     assert type(found) is type(shown)
 

@@ -1,0 +1,153 @@
+"""What is answered, as the OpenAPI document shows it: handlers do not make these, they answer what
+fits them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+Time = str | None
+
+
+class FieldError(BaseModel):
+    field: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """A problem document, RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError] = []
+    job_id: str | None = None
+    queues: list[str] = []
+    request_id: str | None = None
+
+
+class Submitted(BaseModel):
+    id: str
+    queue: str
+    task: str
+    state: str
+
+
+class ItemAnswer(BaseModel):
+    """One of a batch: what the same job submitted alone would have been answered."""
+
+    status: int
+    id: str | None = None
+    queue: str | None = None
+    task: str | None = None
+    state: str | None = None
+    problem: Problem | None = None
+
+
+class BatchAnswer(BaseModel):
+    accepted: int
+    items: list[ItemAnswer]
+
+
+class ErrorShape(BaseModel):
+    type: str
+    message: str
+    traceback: str
+    attempt: int
+    at: float
+
+
+class ProgressShape(BaseModel):
+    done: float
+    total: float | None = None
+    text: str | None = None
+
+
+class JobShape(BaseModel):
+    """A job. The last six are there for those who may see what jobs carry."""
+
+    id: str
+    task: str
+    queue: str
+    state: str
+    reason: str | None
+    priority: int
+    attempt: int
+    failures: int
+    crashes: int
+    losses: int
+    suspect: bool
+    retries: int
+    timeout: float | None
+    retention: float
+    created_at: str
+    eta: Time
+    started_at: Time
+    finished_at: Time
+    expires_at: Time
+    deadline: Time
+    node: str | None
+    pid: int | None
+    cancelling: bool
+    args: list[Any] | None = None
+    kwargs: dict[str, Any] | None = None
+    headers: dict[str, str] = {}
+    progress: ProgressShape | None = None
+    errors: list[ErrorShape] = []
+    unreadable: str | None = None
+
+
+class JobsShape(BaseModel):
+    jobs: list[JobShape]
+    cursor: str
+
+
+class ResultShape(BaseModel):
+    """What became of a job: `result` where it succeeded, `error` where it failed."""
+
+    id: str
+    queue: str
+    state: str
+    result: Any = None
+    error: ErrorShape | None = None
+    reason: str | None = None
+
+
+class Changed(BaseModel):
+    id: str
+    queue: str
+    state: str
+    action: str
+
+
+class BulkShape(BaseModel):
+    action: str
+    dry_run: bool
+    matched: int
+    done: int
+    cursor: str
+
+
+class QueueShape(BaseModel):
+    queue: str
+    counts: dict[str, int]
+    pending_by_priority: dict[str, int]
+    parked: dict[str, int]
+    processed: int
+    failed: int
+
+
+class QueuesShape(BaseModel):
+    queues: list[QueueShape]
+
+
+class StatsShape(BaseModel):
+    queues: int
+    nodes: int
+    processes: int
+    busy: int
+    counts: dict[str, int]
+    processed: int
+    failed: int

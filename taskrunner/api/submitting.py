@@ -1,0 +1,129 @@
+"""Submitting over HTTP: one job, or many with an answer for each; and each once, where the request
+names itself by an Idempotency-Key."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+from pydantic import ValidationError
+
+from taskrunner.access import Scope
+from taskrunner.api.answers import to_json
+from taskrunner.api.bodies import NewJob, NewJobs
+from taskrunner.api.caller import Caller, Needs
+from taskrunner.api.idempotency import Remembered, Repeats
+from taskrunner.api.problems import invalid, problem_of
+from taskrunner.api.shapes import BatchAnswer, Submitted
+from taskrunner.clock import SYSTEM_CLOCK
+from taskrunner.declaring import call_of
+from taskrunner.errors import BrokerError, TaskrunnerError
+from taskrunner.message import Message
+from taskrunner.states import State
+
+router = APIRouter(prefix="/v1", tags=["jobs"])
+Submitter = Annotated[Caller, Depends(Needs(Scope.SUBMIT))]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1, max_length=255, description="the same request under the same key counts once"
+    ),
+]
+
+
+@router.post(
+    "/jobs",
+    status_code=202,
+    response_model=Submitted,
+    summary="Submit a job",
+    responses={202: {"headers": {"Location": {"schema": {"type": "string"}}}}},
+)
+async def submit(
+    request: Request, wanted: NewJob, caller: Submitter, idempotency_key: IdempotencyKey = None
+) -> Response:
+    message = _message(wanted, caller)
+    caller.note("submit", queue=message.queue, task=message.task, jobs=(message.id,))
+    if idempotency_key is None:
+        await caller.app.asubmit(message)
+        return _accepted(request, message)
+    repeats = Repeats(caller.app.broker, caller.identity, idempotency_key)
+    known = await asyncio.to_thread(repeats.remember, await request.body(), message)
+    message = known.apply(message)
+    caller.note("submit", jobs=(message.id,))
+    if not known.is_done:
+        await _once(caller, message, repeats, known)
+    return _accepted(request, message, repeated=known.is_done)
+
+
+async def _once(caller: Caller, message: Message, repeats: Repeats, known: Remembered) -> None:
+    try:
+        await caller.app.asubmit(message)
+    except BrokerError:
+        raise  # it may have been accepted: a repeat has to be the same job
+    except TaskrunnerError:
+        await asyncio.to_thread(repeats.forget, known)
+        raise
+    await asyncio.to_thread(repeats.conclude, known)
+
+
+def _message(wanted: NewJob, caller: Caller) -> Message:
+    """Raises NotAllowed, and whatever `app.enqueue` does."""
+    call = call_of(caller.app, wanted.task, wanted.args, wanted.kwargs, wanted.options())
+    message = call.message(caller.app)
+    caller.must_reach(queue=message.queue, task=message.task)
+    return message
+
+
+def _accepted(request: Request, message: Message, *, repeated: bool = False) -> Response:
+    place = f"{request.scope.get('root_path', '')}/v1/jobs/{quote(message.id, safe='')}"
+    headers = {"location": f"{place}?queue={quote(message.queue, safe='')}"}
+    if repeated:
+        headers["idempotency-replayed"] = "true"
+    return to_json(_said(message), 202, headers)
+
+
+def _said(message: Message) -> dict[str, Any]:
+    timing = message.timing
+    is_late = bool(timing.delay) or (timing.eta or 0.0) > SYSTEM_CLOCK.wall()
+    state = State.SCHEDULED if is_late else State.PENDING
+    return {"id": message.id, "queue": message.queue, "task": message.task, "state": state}
+
+
+@router.post(
+    "/jobs/batch",
+    response_model=BatchAnswer,
+    summary="Submit many jobs, with an answer for each",
+)
+async def submit_many(wanted: NewJobs, caller: Submitter) -> Response:
+    """Each item is answered as if it were submitted alone: one that is wrong, or refused by the store,
+    does not keep the others from being accepted."""
+    found = [_judged(one, caller) for one in wanted.jobs]
+    messages = [one for one in found if isinstance(one, Message)]
+    jobs = iter(await caller.app.aenqueue_many(messages) if messages else [])
+    items: list[dict[str, Any]] = []
+    for one in found:
+        if not isinstance(one, Message):
+            items.append({"status": one["status"], "problem": one})
+            continue
+        refused = next(jobs).rejection
+        problem = refused and problem_of(refused)
+        items.append(
+            {"status": problem["status"], "problem": problem, "id": one.id}
+            if problem
+            else {"status": 202, **_said(one)}
+        )
+    accepted = sum(item["status"] == 202 for item in items)
+    caller.note("submit", detail={"jobs": len(items), "accepted": accepted})
+    return to_json({"accepted": accepted, "items": items})
+
+
+def _judged(item: Any, caller: Caller) -> Message | dict[str, Any]:
+    """The message that an item is, or the problem with it."""
+    try:
+        return _message(NewJob.model_validate(item), caller)
+    except ValidationError as error:
+        return invalid([{**one, "loc": ("body", *one["loc"])} for one in error.errors()])
+    except TaskrunnerError as error:
+        return problem_of(error)
