@@ -143,6 +143,12 @@ class Directory(Broker):
             found.append(Remark("clock", text, True))
         return found
 
+    def erase(self) -> None:
+        with self._lock:
+            self._nodes.clear()
+            self._commands = Commands()
+            self._records = RecordBook()
+
     def nodes(self) -> list[NodeInfo]:
         with self._lock:
             now = self.now()

@@ -383,3 +383,8 @@ class Broker(BrokerClient):
     @abstractmethod
     def set_skew(self, seconds: float) -> None:
         """Move the store's clock for everybody who uses it. For tests."""
+
+    @abstractmethod
+    def erase(self) -> None:
+        """Remove everything of this namespace, in slices: jobs, records, schedules, nodes. Only
+        where nobody uses it any more; what is written meanwhile may stay."""

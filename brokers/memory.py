@@ -327,6 +327,11 @@ class MemoryBroker(Desk):
                 queue.ring_idle()
             return done
 
+    def erase(self) -> None:
+        with self._lock:
+            self._queues.clear()
+            super().erase()
+
     def audit(
         self, queues: Sequence[str] | None = None, *, repair: bool = False
     ) -> Iterator[list[Finding]]:

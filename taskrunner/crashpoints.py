@@ -37,7 +37,7 @@ BROKER_CALLS = frozenset(
         *("jobs", "requeue", "delete", "reschedule"),
     }
 )
-"""Methods of a broker; all but `close` and `set_skew`."""
+"""Methods of a broker; all but `close`, and `set_skew` and `erase`, which no node calls."""
 MAILBOX_CALLS = frozenset({"wait"})
 """Methods of a mailbox."""
 BACKEND_CALLS = frozenset({"store"})

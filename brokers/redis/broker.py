@@ -35,6 +35,7 @@ from taskrunner.brokers.redis.audit_queue import Asking
 from taskrunner.brokers.redis.calls import SLICE
 from taskrunner.brokers.redis.client import RedisClient, to_ms
 from taskrunner.brokers.redis.connection import Talk
+from taskrunner.brokers.redis.erasing import erase
 from taskrunner.brokers.redis.partly import DIRECTORY, Partly
 from taskrunner.brokers.redis.scripts import Command as ScriptCall
 from taskrunner.errors import NodeLost
@@ -269,6 +270,10 @@ class RedisBroker(RedisClient, Broker):
         known, _ = self._calls.ask([("SMEMBERS", self._keys.queues), ("SET", self._keys.skew, ms)])
         queues = {replies.text(name) for name in known} | self._scripts.queues_called
         self._calls.run([self._scripts.set_skew(queue, ms=ms) for queue in sorted(queues)])
+
+    def erase(self) -> None:
+        erase(self._connections, self._keys)
+        self._registered.clear()
 
 
 def _lost(node: str, queue: str) -> NodeLost:

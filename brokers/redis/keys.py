@@ -159,6 +159,11 @@ class Keys:
         return self.of_queue(queue, f"kept:{number}:{len(node)}:{node}:{job_id}")
 
     @property
+    def beginnings(self) -> tuple[str, str]:
+        """What every key of this namespace begins with, one of the two: a queue's, and its own."""
+        return f"{{{self.namespace}:", f"{{{self.namespace}}}:"
+
+    @property
     def queues(self) -> str:
         return f"{{{self.namespace}}}:queues"
 

@@ -26,6 +26,7 @@ from taskrunner.testing._conformance_cancel import CancelTests
 from taskrunner.testing._conformance_control import ControlTests
 from taskrunner.testing._conformance_deliver import DeliverTests
 from taskrunner.testing._conformance_desk import DeskTests
+from taskrunner.testing._conformance_erase import EraseTests
 from taskrunner.testing._conformance_fencing import FencingTests
 from taskrunner.testing._conformance_model import ModelTests
 from taskrunner.testing._conformance_nodes import NodeTests
@@ -58,6 +59,7 @@ class BrokerConformance(
     NodeTests,
     BellTests,
     UpkeepTests,
+    EraseTests,
     AuditTests,
     VolumeTests,
     ModelTests,
