@@ -1,1 +1,6 @@
-"""Measuring: pictures of figures (`chart`), for reports and for whoever tunes a task of their own."""
+"""Measuring a user's own task: which processes, concurrency and prefetch are the fastest here.
+
+grid.py ─ what to try ─▶ trial.py ─ each: a node, a producer, the store's counters ─▶ advice.py
+                            │                                                           │
+         workplace.py ──────┘  a namespace of its own, erased at the end                └▶ chart.py
+"""

@@ -42,6 +42,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "check": "taskrunner.cli.check",
     "new-key": "taskrunner.cli.newkey",
     "doctor": "taskrunner.cli.doctor",
+    "bench": "taskrunner.cli.bench",
 }
 
 

@@ -101,6 +101,19 @@ def _value(place: int, word: str, command: click.Command) -> Any:
         ) from error
 
 
+def listed(text: str | None, option: str) -> list[Any]:
+    """Arguments as one JSON array. Raises UsageError."""
+    if text is None:
+        return []
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise click.UsageError(f"{option} is not JSON: {text} ({error.msg})") from error
+    if not isinstance(found, list):
+        raise click.UsageError(f"{option}={text}: expected one JSON array, as in '[42, \"text\"]'")
+    return found
+
+
 def named(text: str | None) -> dict[str, Any]:
     if text is None:
         return {}
