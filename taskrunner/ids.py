@@ -41,7 +41,9 @@ def new_id() -> str:
 
 
 def _time_text(milliseconds: int) -> str:
-    return "".join(_PAIRS[milliseconds >> shift & 1023] for shift in (40, 30, 20, 10, 0))
+    high, low = divmod(milliseconds, 1 << 20)
+    first, second, third = high >> 20 & 1023, high >> 10 & 1023, high & 1023
+    return _PAIRS[first] + _PAIRS[second] + _PAIRS[third] + _PAIRS[low >> 10] + _PAIRS[low & 1023]
 
 
 def _refill() -> str:

@@ -14,6 +14,7 @@ import asyncio
 import random
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 from taskrunner.brokers.base import BrokerClient, Receipt
@@ -103,7 +104,7 @@ def submit(broker: BrokerClient, message: Message) -> Receipt:
     that the broker does not know."""
     if message.durability != DEFAULT:
         check_durability(broker, (message,))
-    return ride_out(lambda: broker.enqueue((message,)))[0]
+    return ride_out(partial(broker.enqueue, (message,)))[0]
 
 
 async def asubmit(broker: BrokerClient, message: Message) -> Receipt:

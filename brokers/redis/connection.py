@@ -71,14 +71,18 @@ class Pool:
         connection = self._pop()
         if connection is not None:
             try:
-                return _send(connection, requests, timeout), False
+                connection.send(requests, timeout)
             except RedisConnectionError:
                 self.close()  # the others that idle are as old as this one
+            else:
+                return connection, False
         try:
-            return _send(self._connect(), requests, timeout), True
+            connection = self._connect()
+            connection.send(requests, timeout)
         except FAILURES:
             self.close()
             raise
+        return connection, True
 
     def receive(
         self,
@@ -90,14 +94,15 @@ class Pool:
     ) -> list[Reply]:
         """The second half."""
         try:
-            replies = _receive(connection, requests, timeout)
+            replies = connection.receive(len(requests), timeout)
         except FAILURES as error:
             # Whatever happened to this one may have happened to all: also where it was silence.
             self.close()
             if is_fresh or not was_closed(error):
                 raise
-            connection = _send(self._connect(), requests, timeout)
-            replies = _receive(connection, requests, timeout)
+            connection = self._connect()
+            connection.send(requests, timeout)
+            replies = connection.receive(len(requests), timeout)
         self._idle.append(connection)
         return replies
 
@@ -189,29 +194,6 @@ def connection_options(address: Address) -> dict[str, Any]:
     if address.scheme != "unix":
         options |= {"socket_keepalive": True, "socket_keepalive_options": _keepalive()}
     return options
-
-
-def converse(connection: Line, requests: Sequence[Request]) -> list[Reply]:
-    """One round trip on a connection, which is ended where that fails."""
-    return _receive(_send(connection, requests, None), requests, None)
-
-
-def _send(connection: Line, requests: Sequence[Request], timeout: float | None) -> Line:
-    try:
-        connection.send(requests, timeout)
-    except BaseException:
-        connection.disconnect()
-        raise
-    return connection
-
-
-def _receive(connection: Line, requests: Sequence[Request], timeout: float | None) -> list[Reply]:
-    try:
-        return connection.receive(len(requests), timeout)
-    except BaseException:
-        # Also for an interrupt of the running task: replies may still be on their way.
-        connection.disconnect()
-        raise
 
 
 def was_closed(error: Exception) -> bool:

@@ -43,7 +43,8 @@ class Made(Protocol):
 
 class Line:
     """For one thread at a time. Raises what redis-py raises: its ConnectionError, or its TimeoutError
-    after seconds of silence. Whoever catches something disconnects."""
+    after seconds of silence. Whatever is raised ends it, also an interrupt of the running task: replies
+    might still be on their way."""
 
     def __init__(self, made: Made) -> None:
         """`made` has just been connected."""
@@ -62,30 +63,40 @@ class Line:
             if timeout is not None:
                 self._sock.settimeout(timeout)
             self._sock.sendall(packed(requests))
-        except TimeoutError as error:
-            raise RedisTimeoutError("Timeout writing to socket") from error
         except OSError as error:
-            raise RedisConnectionError(f"Error while writing to socket: {error}") from error
+            self.disconnect()
+            raise _translated(error, "writing to") from error
+        except BaseException:
+            self.disconnect()
+            raise
 
     def receive(self, count: int, timeout: float | None = None) -> list[Reply]:
         """So many replies, to what was sent with this timeout."""
-        replies = self.buffered(count)
-        while len(replies) < count:
-            self._read()
-            replies += self.buffered(count - len(replies))
-        if timeout is not None:
-            self._sock.settimeout(self._made.socket_timeout)
+        replies: list[Reply] = []
+        gets = self._reader.gets
+        try:
+            while len(replies) < count:
+                reply = gets()
+                if reply is _PARTIAL:
+                    self._read()
+                elif isinstance(reply, RedisConnectionError):
+                    raise reply  # such as LOADING: it speaks of the server, not of the command
+                else:
+                    replies.append(reply)
+            if timeout is not None:
+                self._sock.settimeout(self._made.socket_timeout)
+        except OSError as error:
+            self.disconnect()
+            raise _translated(error, "reading from") from error
+        except BaseException:
+            self.disconnect()
+            raise
         return replies
 
-    def buffered(self, most: int | None = None) -> list[Reply]:
-        """Replies, or messages, that have been read from the socket already."""
-        found: list[Reply] = []
-        gets = self._reader.gets
-        while len(found) != most and (reply := gets()) is not _PARTIAL:
-            if isinstance(reply, RedisConnectionError):
-                raise reply  # such as LOADING: it speaks of the server, not of the command
-            found.append(reply)
-        return found
+    def ask(self, requests: Sequence[Request]) -> list[Reply]:
+        """One round trip."""
+        self.send(requests)
+        return self.receive(len(requests))
 
     # -- a line on which messages come unasked
 
@@ -101,23 +112,29 @@ class Line:
         """Messages that are there. To be called whenever the descriptor can be read."""
         try:
             self._read()
+            return self.buffered()
         except _NOTHING_THERE:
             return []  # or only half of something
-        return self.buffered()
+        except OSError as error:
+            self.disconnect()
+            raise _translated(error, "reading from") from error
+        except BaseException:
+            self.disconnect()
+            raise
+
+    def buffered(self) -> list[Reply]:
+        """Messages that have been read from the socket already."""
+        messages: list[Reply] = []
+        while (message := self._reader.gets()) is not _PARTIAL:
+            messages.append(message)
+        return messages
 
     def disconnect(self) -> None:
         """End it, or after a fork let go of what is the parent's."""
         self._made.disconnect()
 
     def _read(self) -> None:
-        try:
-            data = self._sock.recv(_READ_SIZE)
-        except _NOTHING_THERE:
-            raise
-        except TimeoutError as error:
-            raise RedisTimeoutError("Timeout reading from socket") from error
-        except OSError as error:
-            raise RedisConnectionError(f"Error while reading from socket: {error}") from error
+        data = self._sock.recv(_READ_SIZE)
         if not data:
             raise RedisConnectionError("Connection closed by server.")
         self._reader.feed(data)
@@ -125,4 +142,14 @@ class Line:
 
 def packed(requests: Sequence[Request]) -> bytes:
     """The bytes of some requests, for one write."""
+    if len(requests) == 1:
+        one: bytes = hiredis.pack_command(tuple(requests[0]))
+        return one
     return b"".join([hiredis.pack_command(tuple(request)) for request in requests])
+
+
+def _translated(error: OSError, doing: str) -> Exception:
+    """What happened to a socket, as redis-py says it."""
+    if isinstance(error, TimeoutError):
+        return RedisTimeoutError(f"Timeout {doing} socket")
+    return RedisConnectionError(f"Error while {doing} socket: {error}")

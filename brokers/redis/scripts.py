@@ -96,7 +96,7 @@ class Scripts(AuditCalls):
     def run(self, commands: Sequence[Command[T]]) -> Talk[list[T | ResponseError]]:
         """The results of commands in one round trip, more where scripts are not known yet; an
         error that a server answered stands in its command's place."""
-        replies = yield [self._request(command) for command in commands]
+        replies = yield [self.request(command) for command in commands]
         missing = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         while missing:
             again = yield self._with_texts([commands[i] for i in missing])
@@ -116,7 +116,7 @@ class Scripts(AuditCalls):
         to both."""
         with_text = False
         while True:
-            scripts = [self._request(command, with_text=with_text) for command in commands]
+            scripts = [self.request(command, with_text=with_text) for command in commands]
             replies = yield [*scripts, *after]
             own, others = replies[: len(commands)], replies[len(commands) :]
             if self._modern and any(map(_is_too_modern, own)):
@@ -139,11 +139,12 @@ class Scripts(AuditCalls):
         the others may go to servers that do not: they come here again."""
         texts = {command.script: i for i, command in reversed(list(enumerate(commands)))}
         return [
-            self._request(command, with_text=texts[command.script] == i)
+            self.request(command, with_text=texts[command.script] == i)
             for i, command in enumerate(commands)
         ]
 
-    def _request(self, command: Command[Any], *, with_text: bool = False) -> tuple[Any, ...]:
+    def request(self, command: Command[Any], *, with_text: bool = False) -> tuple[Any, ...]:
+        """What is sent for it; `with_text` where the server may not know the script."""
         keys = command.keys
         if self._clustered:
             keys = (*keys, self._keys.nothing(keys[0]))

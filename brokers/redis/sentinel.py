@@ -84,7 +84,7 @@ class Sentinels(OneServer):
         master = self._find()
         link = connection.connect(self.address.at(master))
         try:
-            (role,) = connection.converse(link, ROLE)
+            (role,) = link.ask(ROLE)
             self._watch.judge(master, _checked(role))
         except BaseException:
             link.disconnect()
@@ -104,7 +104,7 @@ class Sentinels(OneServer):
     def _ask(self, sentinel: Server) -> Reply:
         try:
             link = connection.connect(self.address.sentinel(sentinel))
-            (answer,) = connection.converse(link, self._watch.question)
+            (answer,) = link.ask(self._watch.question)
             link.disconnect()
         except FAILURES as error:
             return error

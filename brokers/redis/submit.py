@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
+import msgpack
 from redis.exceptions import ResponseError
 
 from taskrunner.brokers.base import ACCEPTED, Receipt
@@ -27,6 +28,9 @@ from taskrunner.message import DEFAULT, Message
 PATIENCE: Final = 0.8
 """The part of a connection's own timeout that a server may take to confirm."""
 
+STORED: Final[list[int]] = []
+"""What enqueue.lua answers where everything was accepted."""
+
 Window = Sequence[tuple[str, Blob]]
 Reasons = Mapping[str, Mapping[str, str]]
 """By queue and durability: why it is not confirmed."""
@@ -43,6 +47,14 @@ class Submitting:
         self._shown = shown
         self._within_ms = max(1, round(1000 * within))
         self._has_parts = has_parts
+
+    def short(self, message: Message) -> Request | None:
+        """What stores a message that asks for no confirmation; STORED is the usual answer. After any
+        other, and where this is None, `store` has to be asked: it may be, although this was."""
+        if message.durability != DEFAULT:
+            return None
+        packed = msgpack.packb((message_row(message),), use_bin_type=False)
+        return self._scripts.request(self._scripts.enqueue(message.queue, packed))
 
     def store(self, messages: Sequence[Message]) -> Talk[list[Receipt]]:
         """A receipt for each. Raises BrokerError, and BrokerFull only where nothing was stored."""

@@ -145,7 +145,7 @@ def test_an_interrupted_call_spoils_no_connection(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(connection, "receive", interrupt)
+        patched.setattr(connection, "_read", interrupt)
         with pytest.raises(KeyboardInterrupt):
             store.state("a")
     assert broker._connections.exchange([("ECHO", "x")]) == [b"x"]

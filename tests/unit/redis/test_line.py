@@ -87,14 +87,22 @@ def test_what_a_server_says_of_itself_ends_the_exchange(ends: tuple[Line, socket
         line.receive(1)
 
 
-def test_silence_and_nonsense_are_told_apart(ends: tuple[Line, socket.socket]) -> None:
-    line, other = ends
+def test_silence_ends_a_line(ends: tuple[Line, socket.socket]) -> None:
+    line, _ = ends
     line.send([("PING",)], 0.01)
     with pytest.raises(RedisTimeoutError):
         line.receive(1, 0.01)
+    assert line.fileno() < 0
+    with pytest.raises(RedisConnectionError):
+        line.send([("PING",)])
+
+
+def test_nonsense_ends_a_line(ends: tuple[Line, socket.socket]) -> None:
+    line, other = ends
     other.sendall(b"?what\r\n")
     with pytest.raises(InvalidResponse):
         line.receive(1)
+    assert line.fileno() < 0
 
 
 def test_its_own_timeout_comes_back_after_another(ends: tuple[Line, socket.socket]) -> None:
