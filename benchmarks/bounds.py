@@ -39,7 +39,7 @@ BOUNDS: Final[dict[str, Bound]] = {
     "submit one by one: commands inside scripts": Bound(7, HARDLY),
     "submit one by one: bytes to Redis": Bound(236, HARDLY),
     "submit one by one: bytes from Redis": Bound(4.78, HARDLY),
-    "submit one by one: calls of functions": Bound(77.04, SLIGHTLY),
+    "submit one by one: calls of functions": Bound(41.18, SLIGHTLY),
     "submit in bulk: round trips": Bound(0.004, TWICE),
     "submit in bulk: commands on the wire": Bound(0.004, HARDLY),
     "submit in bulk: commands inside scripts": Bound(2.02, HARDLY),

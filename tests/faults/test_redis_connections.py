@@ -9,10 +9,11 @@ from uuid import uuid4
 
 import pytest
 
-from taskrunner.brokers.base import Bell, BellKind, JobKey, Limits
+from taskrunner.brokers.base import ACCEPTED, Bell, BellKind, JobKey, Limits, Receipt
 from taskrunner.brokers.redis.batches import LONGEST_FIELD
 from taskrunner.brokers.redis.broker import RedisBroker
 from taskrunner.brokers.redis.connection import OneServer
+from taskrunner.errors import BrokerFull
 from taskrunner.message import Header, Message
 from taskrunner.testing._conformance_kit import Store, make_message
 from taskrunner.testing.redis_server import RedisServer
@@ -149,6 +150,25 @@ def test_an_interrupted_call_spoils_no_connection(
         with pytest.raises(KeyboardInterrupt):
             store.state("a")
     assert broker._connections.exchange([("ECHO", "x")]) == [b"x"]
+    broker.close()
+
+
+def test_what_is_not_the_usual_answer_to_a_single_job_is_asked_for_in_full(
+    broker: RedisBroker, redis_server: RedisServer
+) -> None:
+    first, again = make_message("a", call="1"), make_message("a", call="2")
+    broker.enqueue([make_message("warm")])
+    with redis_server.client() as client:
+        client.script_flush()
+        assert broker.enqueue([first]) == [ACCEPTED]
+        assert broker.enqueue([first]) == [ACCEPTED]
+        assert broker.enqueue([again]) == [Receipt(False, duplicate_of="a")]
+        client.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(BrokerFull):
+                broker.enqueue([make_message("b")])
+        finally:
+            client.config_set("maxmemory", 0)
     broker.close()
 
 
