@@ -274,7 +274,7 @@ class DeskTests(BrokerKit):
 
     # -- all of them
 
-    def test_each_key_has_its_own_answer_in_order(self, store: Store) -> None:
+    def test_each_key_of_an_action_has_its_own_answer_in_order(self, store: Store) -> None:
         store.settle(store.run("failed"), OutcomeKind.FAILED)
         store.settle(store.run("done"))
         keys = [JobKey("q", "done"), JobKey("q", "unknown"), JobKey("q", "failed")]
