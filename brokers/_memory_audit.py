@@ -25,6 +25,7 @@ def audit(queue: Queue, now: float, *, repair: bool) -> list[Finding]:
     """What is wrong in a queue."""
     found = _QueueAudit(queue, now, repair=repair)
     found.entries()
+    found.locks()
     found.jobs()
     found.counters()
     return found.findings
@@ -104,6 +105,23 @@ class _QueueAudit:
                 queue.parked.setdefault(key, {})[job.id] = None
             else:
                 getattr(queue, kind).add(job.id, _time_of(job, kind, self._now))
+
+    def locks(self) -> None:
+        """Each is that of a job that has it, and each job that is to be unique has its own."""
+        locks, jobs = self._queue.locks, self._queue.jobs
+        for key, job_id in list(locks.items()):
+            job = jobs.get(job_id)
+            if not locks.is_kept_by(job, key):
+                kind = FindingKind.LOST if job is None else FindingKind.MISPLACED
+                why = "its record is gone" if job is None else f"the job is {job.state}"
+                self._found(kind, job_id, f"in locks, but {why}", partial(locks.pop, key))
+        for job in jobs.values():
+            key = job.lock.key if job.lock is not None else ""
+            if job.has_lock(key, self._now) and key not in locks:
+                detail = "unique, and its key is free"
+                self._found(
+                    FindingKind.LOCK, job.id, detail, partial(locks.__setitem__, key, job.id)
+                )
 
     def counters(self) -> None:
         """Each says how many jobs there are."""

@@ -55,6 +55,8 @@ class Desk(Directory):
 
     def _requeue(self, queue: Queue, job: Job) -> bool:
         if job.state in (State.FAILED, State.CANCELLED, State.EXPIRED):
+            if not queue.locks.take_again(job, self.now()):
+                return False
             job.begin_anew(self.now())
             queue.move(job, State.PENDING)
         elif job.state in (State.SCHEDULED, State.RETRYING):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from math import inf
 from typing import Final, NamedTuple
 
 from taskrunner.brokers.base import (
@@ -14,8 +15,8 @@ from taskrunner.brokers.base import (
     Outcome,
     OutcomeKind,
 )
-from taskrunner.message import ErrorInfo, Message
-from taskrunner.states import State
+from taskrunner.message import ErrorInfo, Lock, Message
+from taskrunner.states import FINISHED, State
 
 _ENDS_AS: Final = {
     OutcomeKind.SUCCEEDED: State.SUCCEEDED,
@@ -58,6 +59,7 @@ class Job:
     cancelling: bool = False
     park_key: str | None = None
     suspect: bool = False
+    replaced: int = 0
     # ------
     call: str = ""
     settled_as: State | None = None
@@ -70,23 +72,47 @@ class Job:
     """whose firing it is"""
     alone: int = 0
     """its node runs nothing else, and the crash of this number ends the job; 0: that is not known"""
+    lock: Lock | None = None
+    lock_ends: float = inf
 
     @classmethod
     def from_message(cls, message: Message, now: float) -> Job:
-        timing = message.timing
-        eta = _moment(timing.eta, timing.delay, now)
-        return cls(
+        job = cls(
             queue=message.queue,
             id=message.id,
-            state=State.SCHEDULED if eta is not None and eta > now else State.PENDING,
+            state=State.PENDING,
             wire=message.wire,
             priority=message.priority,
             created_at=now,
-            eta=eta,
-            expires_at=_moment(timing.expires_at, timing.expires_in, now),
-            deadline=timing.deadline,
             call=message.call,
         )
+        job.take_over(message, now)
+        return job
+
+    def take_over(self, message: Message, now: float) -> None:
+        """Write down what a message says of its job; where it goes by that, is in `state`."""
+        timing, lock = message.timing, message.lock
+        eta = _moment(timing.eta, timing.delay, now)
+        self.state = State.SCHEDULED if eta is not None and eta > now else State.PENDING
+        self.wire, self.priority = message.wire, message.priority
+        self.eta, self.deadline = eta, timing.deadline
+        self.expires_at = _moment(timing.expires_at, timing.expires_in, now)
+        self.lock = lock
+        self.lock_ends = inf if lock is None or lock.seconds is None else now + lock.seconds
+
+    def replace(self, message: Message, now: float) -> None:
+        """Another message instead of its own. The failures that count begin anew, and the last
+        token, if it is unsettled, is of what was there before."""
+        self.take_over(message, now)
+        self.failures, self.reason = 0, None
+        self.node = self.number = self.settled_as = None
+        self.started_at = self.pid = self.progress = self.park_key = None
+        self.replaced += 1
+
+    def has_lock(self, key: str, now: float) -> bool:
+        """Whether this unique key is its own."""
+        is_its = self.lock is not None and self.lock.key == key
+        return is_its and self.state not in FINISHED and self.lock_ends > now
 
     def deliver_to(self, node: str, number: int) -> None:
         """Write down a new token and forget what was noted under the last."""
@@ -166,13 +192,16 @@ _SHOWN: Final = tuple(f.name for f in fields(JobRecord))
 
 
 class Tombstone(NamedTuple):
-    """What must still be known of a record that is gone, to answer repeated calls."""
+    """What must still be known of a record that is gone, or of a message that another job took, to
+    answer repeated calls."""
 
     call: str
     node: str | None
     number: int | None
     settled_as: State | None
     until: float
+    taken_by: str | None = None
+    """the job that has taken the message"""
 
 
 def _moment(at: float | None, after: float | None, now: float) -> float | None:

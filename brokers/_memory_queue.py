@@ -16,6 +16,7 @@ from typing import Any
 
 from taskrunner.brokers._memory_indexes import Leases, ReadyLists, TimeIndex
 from taskrunner.brokers._memory_job import Job, Tombstone
+from taskrunner.brokers._memory_locks import Locks
 from taskrunner.brokers._memory_mailbox import PostOffice
 from taskrunner.brokers._memory_slots import SlotBook
 from taskrunner.brokers.base import (
@@ -27,6 +28,7 @@ from taskrunner.brokers.base import (
     Outcome,
     QueueStats,
 )
+from taskrunner.message import Message
 from taskrunner.states import FINISHED, IDLE, State, check_transition
 
 
@@ -56,6 +58,7 @@ class Queue:
         self.idle: dict[str, None] = {}
         self.watchers: dict[str, set[str]] = {}
         self.slots = SlotBook()
+        self.locks = Locks(self.jobs)
         self._limits = limits
         self._office = office
         self._unaudited: list[str] = []
@@ -67,8 +70,19 @@ class Queue:
         self.tombstones.pop(job.id, None)
         before = self.timers.soonest()
         self.jobs[job.id] = job
+        self.locks.take(job)
         self._enter(job)
         self._ring_if_sooner(before)
+
+    def replace(self, job: Job, message: Message, now: float) -> None:
+        """Give a job that waits another message, which has the same unique key."""
+        before = self.timers.soonest()
+        self._leave(job)
+        job.replace(message, now)
+        self._enter(job)
+        self._ring_if_sooner(before)
+        until = now + REPEATABLE_FOR
+        self.tombstones[message.id] = Tombstone(message.call, None, None, None, until, job.id)
 
     def move(self, job: Job, state: State, *, head: bool = False) -> None:
         """Change a job's state. Raises IllegalTransition. What the new state needs (eta, token,
@@ -85,6 +99,7 @@ class Queue:
         job.finished_at = now
         job.keep_until = now + (self._limits.retention if retention is None else retention)
         self.move(job, state)
+        self.locks.give_back(job)
         if job.schedule:
             self.slots.conclude(job, state, now)
         if state is State.SUCCEEDED and retention == 0:

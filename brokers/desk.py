@@ -70,7 +70,8 @@ class ServesOperators(ABC):
         losses count from nothing, a cancel mark, a result, and an `expires` or `deadline` that has
         passed are gone; attempts and errors stay. The last delivery, if it was never settled, is
         fenced from now on. Scheduled and retrying ones fall due now. Pending ones are as they
-        should be: True. Those that run, wait under a key or succeeded are left alone.
+        should be: True. Those that run, wait under a key or succeeded are left alone, and a unique
+        one whose key another job has by now.
         """
 
     @abstractmethod

@@ -28,6 +28,8 @@ class FindingKind(StrEnum):
     """a job that is in a ready list twice: the later entry goes"""
     MARK = "mark"
     """an active job that is to be cancelled and whose node is not told: told again"""
+    LOCK = "lock"
+    """a unique job that does not have its key: it gets it, where no other job has it by now"""
     LEASE = "lease"
     """a node that holds jobs without a lease: its jobs are taken back, with a loss; or one half of
     a lease without the other"""

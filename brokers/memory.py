@@ -45,8 +45,8 @@ from taskrunner.brokers.base import (
 )
 from taskrunner.clock import SYSTEM_CLOCK, Clock
 from taskrunner.errors import NodeLost, OptionError
-from taskrunner.message import Message
-from taskrunner.states import FINISHED, State
+from taskrunner.message import EXISTING, REPLACE, Message
+from taskrunner.states import FINISHED, IDLE, State
 
 
 class MemoryBroker(Desk):
@@ -90,10 +90,13 @@ class MemoryBroker(Desk):
         queue = self._queue(message.queue)
         before = queue.jobs.get(message.id) or queue.tombstone(message.id, now)
         if before is not None and before.call == message.call:
-            return ACCEPTED
+            return ACCEPTED if isinstance(before, Job) else Receipt(True, existing=before.taken_by)
+        if isinstance(before, Job) and before.state not in FINISHED:
+            return Receipt(False, duplicate_of=message.id)
+        holder = message.lock and queue.locks.holder(message.lock.key, now)
+        if holder:
+            return _meet(queue, message, holder, now)
         if isinstance(before, Job):
-            if before.state not in FINISHED:
-                return Receipt(False, duplicate_of=message.id)
             queue.remove(before, now)
         queue.add(Job.from_message(message, now))
         if not queue.has_had_jobs:
@@ -179,6 +182,8 @@ class MemoryBroker(Desk):
         if job.accepts_settle():
             now = self.now()
             job.settle(outcome, now)
+            if outcome.started:
+                self._queues[outcome.queue].locks.begin(job)
             self._queues[outcome.queue].release(job, outcome, now)
         return job.settled_as
 
@@ -200,6 +205,7 @@ class MemoryBroker(Desk):
         if note.alone is not None:
             job.alone = note.alone
             return True
+        self._queues[note.queue].locks.begin(job)
         job.pid = note.pid
         job.started_at = self.now() - note.started_ago
         job.progress = job.progress if note.progress is None else note.progress
@@ -248,7 +254,8 @@ class MemoryBroker(Desk):
         is_in_the_way = last is not None and last.state not in FINISHED
         if is_in_the_way and tick.skip_overlap and tick.slot is not None:
             return TickKind.OVERLAP
-        if not self._enqueue(message).accepted:
+        receipt = self._enqueue(message)
+        if not receipt.accepted or receipt.existing:
             return TickKind.DUPLICATE
         if message.id in queue.jobs:
             queue.jobs[message.id].schedule = tick.schedule
@@ -358,3 +365,14 @@ class MemoryBroker(Desk):
     def _job(self, queue: str, job_id: str) -> Job | None:
         store = self._queues.get(queue)
         return None if store is None else store.jobs.get(job_id)
+
+
+def _meet(queue: Queue, message: Message, holder: Job, now: float) -> Receipt:
+    """What becomes of a message whose unique key another job has."""
+    wanted = message.lock and message.lock.on_conflict
+    if wanted == REPLACE and holder.state in IDLE:
+        queue.replace(holder, message, now)
+        return Receipt(True, existing=holder.id)
+    if wanted == EXISTING:
+        return Receipt(True, existing=holder.id)
+    return Receipt(False, duplicate_of=holder.id)

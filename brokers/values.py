@@ -82,11 +82,13 @@ class Receipt(NamedTuple):
 
     accepted: bool
     duplicate_of: str | None = None
-    """the id of the unfinished job that is in the way"""
+    """the id of the unfinished job that is in the way: it has this id, or this unique key"""
     rejection: str | None = None
     """why the store refused it"""
     unconfirmed: str | None = None
     """why its `durability` is not, or could not be, confirmed"""
+    existing: str | None = None
+    """beside `accepted`: the job that has its unique key, and stands for it or took its message"""
 
 
 ACCEPTED = Receipt(True)
@@ -342,6 +344,8 @@ class JobRecord:
     park_key: str | None = None
     suspect: bool = False
     """it may have killed its process, and runs alone next time"""
+    replaced: int = 0
+    """how often its message was replaced by that of a later call with its unique key"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ from taskrunner.middleware import Middleware
 from taskrunner.retry import Backoff
 from taskrunner.states import State
 from taskrunner.task import AsyncTask, Task
+from taskrunner.unique import Unique
 
 __all__ = [
     "AccessError",
@@ -124,6 +125,7 @@ __all__ = [
     "TaskTimeout",
     "TaskrunnerError",
     "TooManyRequests",
+    "Unique",
     "UnknownTask",
     "WouldDeadlock",
     "__version__",

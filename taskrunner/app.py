@@ -37,6 +37,7 @@ from taskrunner.seals import Seals
 from taskrunner.submission import (
     asubmit,
     asubmit_many,
+    id_of,
     is_stored,
     rejection,
     submit,
@@ -220,12 +221,12 @@ class App:
         stored without the confirmation it asked for has NotConfirmed as its rejection.
         """
         bulk = submit_many(self.broker, self._hooked_all(messages))
-        return list(map(self._answered, bulk.messages, bulk.answers))
+        return list(map(self._answered, bulk.ids, bulk.messages, bulk.answers))
 
     async def aenqueue_many(self, messages: Iterable[Message]) -> list[Job[Any]]:
         """`enqueue_many`, from asyncio."""
         bulk = await asubmit_many(self.broker, self._hooked_all(messages))
-        return list(map(self._answered, bulk.messages, bulk.answers))
+        return list(map(self._answered, bulk.ids, bulk.messages, bulk.answers))
 
     def submit(self, message: Message) -> Job[Any]:
         """Submit one message. Raises as `Task.enqueue`."""
@@ -257,11 +258,11 @@ class App:
         refused = rejection(message, receipt)
         if refused is not None:
             raise refused
-        return Job(self, message.id, message.queue, submitted=True)
+        return Job(self, id_of(message, receipt), message.queue, submitted=True)
 
-    def _answered(self, message: Message, refused: Any) -> Job[Any]:
+    def _answered(self, job_id: str, message: Message, refused: Any) -> Job[Any]:
         stored = is_stored(refused)
-        return Job(self, message.id, message.queue, submitted=stored, rejection=refused)
+        return Job(self, job_id, message.queue, submitted=stored, rejection=refused)
 
     # -- look
 

@@ -9,7 +9,7 @@
     │   ├── ResultExpired                it finished; its result is no longer kept
     │   ├── JobNotFound                  (also LookupError) no record of that id
     │   ├── AmbiguousJob                 that id exists in several queues
-    │   ├── DuplicateJob                 an unfinished job has that id
+    │   ├── DuplicateJob                 an unfinished job has that id, or that unique key
     │   └── WouldDeadlock                every worker waits for a job that none is free to run
     ├── BrokerError
     │   ├── BrokerUnavailable            the store does not answer; ask again later
@@ -127,7 +127,7 @@ class AmbiguousJob(JobError):
 
 
 class DuplicateJob(JobError):
-    """An unfinished job has that id already; `existing_id` names it."""
+    """An unfinished job has that id already, or that unique key; `existing_id` names it."""
 
     def __init__(
         self, message: str | None = None, *, job_id: str = "", existing_id: str = ""

@@ -101,6 +101,16 @@ class JobInfo:
         return self._opened[0]
 
     @property
+    def unique_key(self) -> str | None:
+        """What it is unique by; None: it is not."""
+        return self._message[0].unique_key
+
+    @property
+    def replaced(self) -> int:
+        """How often a later submission with its unique key took its place."""
+        return self.record.replaced
+
+    @property
     def priority(self) -> int:
         return self.record.priority
 

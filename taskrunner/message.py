@@ -8,7 +8,7 @@ The id, the queue, the priority and the times are not in the wire: they belong t
 which the broker keeps beside it. Header keys of version 1, all optional but `t`:
 
     t   task name (text)                    h   the user's headers (map of text to text)
-    to  timeout of a run, ms                u   unique key            }
+    to  timeout of a run, ms                u   unique key
     r   retries (int)                       l   limit keys            } places that later versions
     bo  backoff [initial ms, factor,        g   group key             } act on; this one carries
         maximum ms, jitter]                 f   fair key              } them unchanged
@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack
 
@@ -45,6 +45,12 @@ FSYNCED: Final = "fsynced"
 DURABILITIES: Final = (DEFAULT, REPLICATED, FSYNCED)
 """What the store must confirm of a job before its enqueue returns: that it has the job; that a
 replica has it, too; that it is on the store's disk."""
+
+REJECT, EXISTING, REPLACE = CONFLICTS = ("reject", "existing", "replace")
+"""What becomes of a job whose unique key another has: it is refused; the other stands for it; the
+other takes its message, as long as it waits."""
+UNTIL_FINISHED, UNTIL_STARTED = UNTIL = ("finished", "started")
+"""Up to when a unique job has its key."""
 
 LONGEST: Final = 100 * 365 * 86_400.0
 """No duration is longer than a century, in seconds."""
@@ -127,6 +133,31 @@ class Timing:
 NOW: Final = Timing()
 
 
+class Lock(NamedTuple):
+    """What makes a job unique in its queue: no other with this key is stored while it has the key."""
+
+    key: str
+    until: str = UNTIL_FINISHED
+    """one of UNTIL"""
+    seconds: float | None = None
+    """after which the key is free, whatever the job does; None: for as long as that takes"""
+    on_conflict: str = REJECT
+    """one of CONFLICTS: what to do where another job has the key"""
+
+    @classmethod
+    def of(cls, found: Any) -> Lock:
+        """One from plain values, wherever they come from. Raises MessageError."""
+        try:
+            key, until, seconds, on_conflict = found
+            if until not in UNTIL or on_conflict not in CONFLICTS:
+                raise ValueError(f"{until!r}, {on_conflict!r}")
+            return cls(
+                _text(key), until, None if seconds is None else _number(seconds), on_conflict
+            )
+        except (TypeError, ValueError) as error:
+            raise MessageError(_cut(f"not what makes a job unique: {error}")) from error
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """The frozen value that describes one job to a broker."""
@@ -142,6 +173,8 @@ class Message:
     taskrunner made, and that no other call can have."""
     durability: str = DEFAULT
     """one of DURABILITIES"""
+    lock: Lock | None = None
+    """for a job that is to be unique"""
 
     @property
     def task(self) -> str:
@@ -335,6 +368,7 @@ __all__ = [
     "VERSION",
     "ErrorInfo",
     "Header",
+    "Lock",
     "Message",
     "Timing",
     "unpack",

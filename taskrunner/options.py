@@ -18,6 +18,7 @@ from taskrunner.errors import OptionError
 from taskrunner.message import DURABILITIES, LONGEST, NOW, Header, Timing
 from taskrunner.naming import nearest, qualified_name
 from taskrunner.retry import Backoff
+from taskrunner.unique import Unique, accepted_unique
 
 Seconds: TypeAlias = float | timedelta
 """A duration: a number of seconds, fractions included, or a timedelta."""
@@ -46,6 +47,7 @@ class OptionArguments(TypedDict, total=False):
     job_id: str
     headers: Mapping[str, str]
     durability: Literal["default", "replicated", "fsynced"]
+    unique: bool | Unique
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Options:
     job_id: str | None = None
     headers: Mapping[str, str] | None = None
     durability: str | None = None
+    unique: Unique | Literal[False] | None = None
 
     @classmethod
     def of(cls, **raw: Any) -> Options:
@@ -269,6 +272,7 @@ _ACCEPT: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "job_id": _job_id,
     "headers": _headers,
     "durability": _durability,
+    "unique": accepted_unique,
 }
 
 OPTION_NAMES: Final = tuple(_ACCEPT)

@@ -19,13 +19,14 @@ from typing import Any, Unpack
 
 from taskrunner.brokers.base import Tick, TickKind
 from taskrunner.declaring import call_of
-from taskrunner.errors import BrokerFull, CryptoError, DeclarationError, DuplicateJob, OptionError
+from taskrunner.errors import BrokerFull, CryptoError, DeclarationError, OptionError
 from taskrunner.job import Job
+from taskrunner.message import REPLACE
 from taskrunner.scheduleinfo import ScheduleInfo
 from taskrunner.schedules import RuleArguments, Schedule, check_name, rule_of, split
 from taskrunner.schedulestore import Stored, missing
 from taskrunner.scheduleviews import ScheduleViews
-from taskrunner.submission import ride_out
+from taskrunner.submission import rejection, ride_out, submit
 from taskrunner.task import Task, too_large
 
 
@@ -109,6 +110,11 @@ class Schedules(ScheduleViews):
         of_rule, of_jobs = split(said)
         rule = rule_of(check_name(name), of_rule)
         template = call_of(self._app, task, *arguments, of_jobs).template(self._app)
+        if template.lock is not None and template.lock.on_conflict == REPLACE:
+            raise OptionError(
+                f"unique on_conflict='replace': the slots of schedule {name!r} have a job each: expected "
+                "'reject' or, for this schedule, unique=False"
+            )
         wanted = Schedule(name, rule, template)
         return replace(wanted, said=wanted.fingerprint())
 
@@ -161,7 +167,8 @@ class Schedules(ScheduleViews):
 
     def trigger(self, name: str) -> Job[Any]:
         """Submit its job now, whatever else holds: also while it is paused or the last job is
-        unfinished. Raises ScheduleNotFound, and DuplicateJob where all its jobs have one id."""
+        unfinished. Raises ScheduleNotFound, and DuplicateJob where all its jobs have one id or are
+        unique."""
         schedule = self.found(name)
         if schedule.template.header.key_id is None:  # only declared so far, or older than the keys
             schedule = self._sealed(schedule)
@@ -171,11 +178,10 @@ class Schedules(ScheduleViews):
         if answer.kind is TickKind.FULL:
             raise BrokerFull()
         if answer.kind is TickKind.DUPLICATE:
-            raise DuplicateJob(
-                f"an unfinished job of queue {message.queue} has the id {message.id!r}",
-                job_id=message.id,
-                existing_id=message.id,
-            )
+            # The store has said no, and now says who is in the way; if that has just ended, nobody is.
+            receipt = submit(self._app.broker, message)
+            if refused := rejection(message, receipt):
+                raise refused
         return Job(self._app, message.id, message.queue, submitted=True)
 
     # -- the same from asyncio

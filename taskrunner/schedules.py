@@ -26,7 +26,7 @@ import msgpack
 from taskrunner.cron import Slot
 from taskrunner.errors import MessageError, OptionError
 from taskrunner.ids import new_id
-from taskrunner.message import DEFAULT, Message, Timing, unpack
+from taskrunner.message import DEFAULT, Lock, Message, Timing, unpack
 from taskrunner.naming import nearest
 from taskrunner.options import (
     OPTION_NAMES,
@@ -175,11 +175,12 @@ def _rule_from_wire(found: Mapping[str, Any]) -> Rule:
 
 def _job_to_wire(job: Message) -> list[Any]:
     timing = [getattr(job.timing, f.name) for f in fields(Timing)]
-    return [job.id, job.queue, job.wire, job.priority, timing]
+    found = [job.id, job.queue, job.wire, job.priority, timing]
+    return found if job.lock is None else [*found, list(job.lock)]
 
 
 def _job_from_wire(found: list[Any]) -> Message:
-    job_id, queue, wire, priority, timing = found
+    job_id, queue, wire, priority, timing, *locks = found
     header, body = unpack(wire)
     when = Timing(*timing)
     _moments(when.eta, when.expires_at, when.deadline)
@@ -190,7 +191,8 @@ def _job_from_wire(found: list[Any]) -> Message:
         delay=when.delay,
         expires=when.expires_in,
     )
-    return Message(job_id, queue, header, body, priority, when)
+    made = Message(job_id, queue, header, body, priority, when)
+    return replace(made, lock=Lock.of(locks[0])) if locks else made
 
 
 # -- what users say

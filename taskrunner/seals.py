@@ -8,7 +8,8 @@
 A value is a result, an error, or a progress. C1 is the one byte that no msgpack begins with, so what is
 sealed can be told from what is not. Encrypted or signed is each for one place: the kind of field, the
 queue, the task and the job (or, for the template of a schedule, the schedule: its jobs carry it
-unopened). Moved elsewhere it is refused.
+unopened; or, where the job that has the same unique key may take the message, that key). Moved
+elsewhere it is refused.
 
 With keys for both, things are encrypted: that keeps them from being altered, too.
 """
@@ -25,15 +26,18 @@ import msgpack
 from taskrunner.config import Config
 from taskrunner.crypto import EncryptionRing, Key, SigningRing, missing, tampered
 from taskrunner.errors import ConfigError, CryptoError, MessageError
-from taskrunner.message import ErrorInfo, Header, Message, unpack
+from taskrunner.message import REPLACE, ErrorInfo, Header, Lock, Message, unpack
+from taskrunner.unique import hidden
 
 MARK: Final = b"\xc1"
 ENCRYPTED: Final = b"\xc1\x01"
 SIGNED: Final = b"\xc1\x02"
 TO_JOB: Final = b"\x01"
 TO_SCHEDULE: Final = b"\x02"
+TO_KEY: Final = b"\x03"
 
 ARGUMENTS: Final = "arguments"
+REPLACEMENT: Final = "replacement"
 TEMPLATE: Final = "template"
 RESULT: Final = "result"
 ERROR: Final = "error"
@@ -43,6 +47,7 @@ SCHEDULE_HEADER: Final = "taskrunner.schedule"
 SLOT_HEADER: Final = "taskrunner.slot"
 """Headers of a schedule's jobs: its name, and the slot's time as ISO 8601 in UTC."""
 
+_KINDS: Final = {TO_JOB: ARGUMENTS, TO_SCHEDULE: TEMPLATE, TO_KEY: REPLACEMENT}
 _OPEN_HEADERS: Final = frozenset({SCHEDULE_HEADER, SLOT_HEADER})
 """What a node adds to a template that it cannot open."""
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -90,12 +95,26 @@ class Seals:
         """A message as the store gets it."""
         if not self.is_active:
             return message
+        if message.lock is None:
+            return self._bound(message, TO_JOB, message.id)
+        message = self._hidden(message, message.lock)
+        if message.lock is not None and message.lock.on_conflict == REPLACE:
+            return self._bound(message, TO_KEY, message.lock.key)
         return self._bound(message, TO_JOB, message.id)
+
+    def _hidden(self, message: Message, lock: Lock) -> Message:
+        """With a unique key that does not betray the arguments, where they are encrypted."""
+        if self._ring is None:
+            return message
+        lock = lock._replace(key=hidden(lock.key, self._ring.fingerprint))
+        return replace(message, lock=lock, header=replace(message.header, unique_key=lock.key))
 
     def template(self, schedule: str, message: Message) -> Message:
         """The template of a schedule's jobs, as the store gets it."""
         if not self.is_active:
             return message
+        if message.lock is not None:
+            message = self._hidden(message, message.lock)
         return self._bound(message, TO_SCHEDULE, schedule)
 
     def template_of(self, schedule: str, message: Message) -> Message:
@@ -112,8 +131,7 @@ class Seals:
         return text if self._ring is None else self._ring.fingerprint(text)
 
     def _bound(self, message: Message, binding: bytes, name: str) -> Message:
-        kind = ARGUMENTS if binding is TO_JOB else TEMPLATE
-        place = _place(kind, message.queue, message.task, name)
+        place = _place(_KINDS[binding], message.queue, message.task, name)
         header, body = message.header, message.body
         plain = (_pack(dict(header.headers)) if header.headers else b"\x80") + body
         if self._ring is not None:
@@ -250,6 +268,8 @@ def task_in(wire: bytes) -> str:
 def _message_place(header: Header, binding: bytes, queue: str, job_id: str) -> bytes:
     if binding == TO_JOB:
         return _place(ARGUMENTS, queue, header.task, job_id)
+    if binding == TO_KEY:
+        return _place(REPLACEMENT, queue, header.task, header.unique_key or "")
     if binding == TO_SCHEDULE:
         name = header.headers.get(SCHEDULE_HEADER, "")
         return _place(TEMPLATE, queue, header.task, name)
@@ -267,6 +287,7 @@ def _with(message: Message, header: Header, body: bytes) -> Message:
         message.timing,
         message.call,
         message.durability,
+        message.lock,
     )
 
 

@@ -28,7 +28,7 @@ from taskrunner.errors import (
     OptionError,
     TaskrunnerError,
 )
-from taskrunner.message import DEFAULT, DURABILITIES, Message
+from taskrunner.message import DEFAULT, DURABILITIES, REPLACE, Message
 
 T = TypeVar("T")
 
@@ -123,11 +123,21 @@ def rejection(message: Message, receipt: Receipt) -> TaskrunnerError | None:
         return None
     if receipt.duplicate_of is not None:
         return DuplicateJob(
-            f"an unfinished job of queue {message.queue} has the id {receipt.duplicate_of!r}",
+            _in_the_way(message, receipt.duplicate_of),
             job_id=message.id,
             existing_id=receipt.duplicate_of,
         )
     return BrokerError(f"the broker refused the job {message.id}: {receipt.rejection}")
+
+
+def _in_the_way(message: Message, existing_id: str) -> str:
+    if existing_id == message.id or message.lock is None:
+        return f"an unfinished job of queue {message.queue} has the id {existing_id!r}"
+    why = " and runs already: it cannot be replaced" if message.lock.on_conflict == REPLACE else ""
+    return (
+        f"the job {existing_id!r} of queue {message.queue} has the unique key "
+        f"{message.lock.key!r}{why}"
+    )
 
 
 def _not_confirmed(message: Message, why: str, *, stored: bool) -> NotConfirmed:
@@ -136,6 +146,11 @@ def _not_confirmed(message: Message, why: str, *, stored: bool) -> NotConfirmed:
     if stored:
         text = f"the job {message.id} is stored, but {wanted} was not confirmed: {why}"
     return NotConfirmed(text, job_id=message.id, stored=stored)
+
+
+def id_of(message: Message, receipt: Receipt) -> str:
+    """The id of the job that a message is, or that stands for it."""
+    return receipt.existing or message.id
 
 
 def is_stored(answer: TaskrunnerError | None) -> bool:
@@ -149,6 +164,8 @@ class Bulk:
     def __init__(self, messages: Sequence[Message]) -> None:
         self.messages = messages
         self.answers: list[TaskrunnerError | None] = []
+        self.ids: list[str] = []
+        """of the jobs: those of the messages, but where another stands for one"""
 
     def chunks(self) -> Iterator[Sequence[Message]]:
         """The messages in the chunks they are offered in; ends where `failed` ended it."""
@@ -165,13 +182,16 @@ class Bulk:
     def answered(self, chunk: Sequence[Message], receipts: Sequence[Receipt]) -> None:
         """The broker's answers to a chunk."""
         self.answers += map(rejection, chunk, receipts)
+        self.ids += map(id_of, chunk, receipts)
 
     def failed(self, error: BrokerError) -> None:
         """The broker is away or full. What is not known to be accepted gets this as its answer;
         raises it where that is everything, since then nobody needs to look item by item."""
         if not any(map(is_stored, self.answers)):
             raise error
-        self.answers += [error] * (len(self.messages) - len(self.answers))
+        left = self.messages[len(self.answers) :]
+        self.answers += [error] * len(left)
+        self.ids += [message.id for message in left]
 
 
 def submit_many(broker: BrokerClient, messages: Sequence[Message]) -> Bulk:

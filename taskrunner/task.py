@@ -14,14 +14,16 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, Unpack
 
 from taskrunner.carried import hints_of, mentions_classes, shaped
-from taskrunner.errors import ArgumentError, DeclarationError, PayloadTooLarge
+from taskrunner.errors import ArgumentError, DeclarationError, OptionError, PayloadTooLarge
 from taskrunner.ids import new_id
-from taskrunner.message import DEFAULT, LONGEST_NAME, Header, Message, Timing
+from taskrunner.message import DEFAULT, LONGEST_NAME, REPLACE, Header, Message, Timing
 from taskrunner.naming import public_module
 from taskrunner.options import NOTHING, OptionArguments, Options
+from taskrunner.unique import Unique
 
 if TYPE_CHECKING:
     from taskrunner.app import App
@@ -73,7 +75,8 @@ class Task(Generic[P, R]):
         """Submit a job.
 
         Raises ArgumentError for arguments that do not fit the function or cannot be carried,
-        PayloadTooLarge, DuplicateJob where an unfinished job has the given id, BrokerFull,
+        PayloadTooLarge, DuplicateJob where an unfinished job has the given id, or the same `unique`
+        key (where that says so, the job that has it is answered instead), BrokerFull,
         NotConfirmed where the store cannot confirm the `durability` that was asked for, and
         BrokerUnavailable where the broker stays away for about 10 seconds.
         """
@@ -130,7 +133,16 @@ class AsyncTask(Task[P, R]):
 class Submission:
     """What the options of a task, or of a call by name, come to in a message."""
 
-    __slots__ = ("durability", "header", "header_size", "job_id", "priority", "queue", "timing")
+    __slots__ = (
+        "durability",
+        "header",
+        "header_size",
+        "job_id",
+        "priority",
+        "queue",
+        "timing",
+        "unique",
+    )
 
     def __init__(self, task: str, declared: Options, chosen: Options) -> None:
         said = declared.merged(chosen)
@@ -139,6 +151,12 @@ class Submission:
         self.timing: Timing = said.timing()
         self.job_id: str | None = said.job_id
         self.durability: str = said.durability or DEFAULT
+        self.unique: Unique | None = said.unique or None
+        if self.unique is not None and self.unique.on_conflict == REPLACE and self.job_id:
+            raise OptionError(
+                f"job_id={self.job_id!r}: not with unique on_conflict='replace', where the job that is "
+                "there keeps its own id: expected one of the two"
+            )
         # Only what differs from the declaration travels: the node knows that. Headers are the
         # exception, since no node adds any.
         self.header: Header = chosen.header(task, headers=said.headers)
@@ -151,14 +169,26 @@ class Submission:
             raise too_large(self.header.task, body, app.payload_limit_bytes)
         job_id, call = (new_id(), "") if self.job_id is None else (self.job_id, new_id())
         where = (self.queue, self.header, body, self.priority, self.timing)
-        return Message(job_id, *where, call, self.durability)
+        made = Message(job_id, *where, call, self.durability)
+        return made if self.unique is None else self._locked(made, app, args, kwargs)
 
     def template(self, app: App, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Message:
         """A message that others are made from: its id is empty unless one was chosen. Settings are
         not asked for, so its size is yet to be judged; and nobody will wait for a confirmation, so it
         asks for none. Raises ArgumentError."""
         body = app.codec.pack_call(args, kwargs)
-        return Message(self.job_id or "", self.queue, self.header, body, self.priority, self.timing)
+        where = (self.queue, self.header, body, self.priority, self.timing)
+        made = Message(self.job_id or "", *where)
+        return made if self.unique is None else self._locked(made, app, args, kwargs)
+
+    def _locked(
+        self, message: Message, app: App, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Message:
+        """The same as a unique job. Raises OptionError for a key that is none."""
+        assert self.unique is not None
+        lock = self.unique.lock(self.header.task, args, kwargs, app.codec.pack)
+        header = replace(self.header, unique_key=lock.key)
+        return replace(message, header=header, lock=lock)
 
 
 def too_large(task: str, body: bytes, limit: int) -> PayloadTooLarge:

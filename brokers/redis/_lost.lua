@@ -146,7 +146,7 @@ local function check(id, state, gone)
   local job = read(id)
   if job.damaged and state == 'pending' then -- nothing says where it was
     call('HINCRBY', P .. 'job:' .. id, 'q', 1)
-    finish(id, 'failed', job.v, 0, 'unreadable')
+    finish(id, 'failed', job, 0, 'unreadable')
   else
     CHECKS[state](id, job, gone)
   end

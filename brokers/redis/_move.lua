@@ -185,8 +185,19 @@ local function tell(id, watchers, state)
   end
 end
 
+-- Give back the unique key that a job has, where no other has it by now.
+local function unlock(id, key)
+  if call('HGET', P .. 'locks', key) == id then call('HDEL', P .. 'locks', key) end
+end
+
+-- A job that is unique until it starts has begun to run.
+local function unlock_started(id, key)
+  unlock(id, key)
+  call('HDEL', P .. 'job:' .. id, 'h', 'hs', 'he')
+end
+
 -- Write a final state, for a job that is in no index any more.
-local function finish(id, state, watchers, keep, reason)
+local function finish(id, state, job, keep, reason)
   if state == 'failed' then
     call('ZADD', P .. 'failed', now, id)
   else
@@ -195,7 +206,8 @@ local function finish(id, state, watchers, keep, reason)
   call('HSET', P .. 'job:' .. id, 's', state, 'z', MS)
   if reason then put(id, 'm', reason) end
   count(state, 1)
-  if watchers then tell(id, watchers, state) end
+  if job.h then unlock(id, job.h) end
+  if job.v then tell(id, job.v, state) end
 end
 
 -- Remove a finished record (or a tombstone) and everything that goes with it.

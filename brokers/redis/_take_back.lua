@@ -25,12 +25,12 @@ local function take_one(id, number, node, loss)
   local convicted = loss > 0 and job.A and is_convicted(id, job, node)
   if job.u then
     call('HDEL', P .. 'cancel:' .. node, number)
-    finish(id, 'cancelled', job.v, KEEP)
+    finish(id, 'cancelled', job, KEEP)
     return true
   end
   if convicted then
     count('failures', 1)
-    finish(id, 'failed', job.v, 0, 'crashed')
+    finish(id, 'failed', job, 0, 'crashed')
     return true
   end
   call('HSET', key, 's', 'pending')

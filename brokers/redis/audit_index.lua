@@ -2,13 +2,15 @@
 -- Check a slice of an index: each entry has a job, and belongs where it is.
 -- KEYS[1]  meta
 -- ARGV[4]  1: mend what is found
--- ARGV[5]  scheduled, retrying, parking, expiring, done, failed, parked:KEY, active:NODE or cancel:NODE
+-- ARGV[5]  scheduled, retrying, parking, expiring, done, failed, locks, parked:KEY, active:NODE or
+--          cancel:NODE
 -- ARGV[6]  where to go on; 0: at the beginning
 -- ARGV[7]  how many entries, about
 -- Returns  [where to go on (0: this was all), findings]
 -- include: _clock _move _audit
 local index, kind, rest = ARGV[5], string.match(ARGV[5], '^(%a+):?(.*)$')
 local of_node = kind == 'active' or kind == 'cancel'
+local is_hash = of_node or kind == 'locks' -- ids by the number of a delivery, or by a unique key
 local COUNTER = { scheduled = 'scheduled', retrying = 'retrying', parking = 'waiting',
   failed = 'failed', parked = index, active = 'active' }
 
@@ -18,6 +20,7 @@ local function belongs(id, number, job)
     local held = state == 'active' and job[2] == '+' .. number .. ':' .. rest
     return held and (kind == 'active' or job[3])
   end
+  if kind == 'locks' then return (state == 'active' or IDLE[state]) and job[6] == number end
   if kind == 'done' then return DONE[state] end
   if kind == 'expiring' then return IDLE[state] and job[4] end
   if kind == 'parking' then return state == 'waiting' end
@@ -26,19 +29,20 @@ local function belongs(id, number, job)
 end
 
 local function drop(id, number)
-  if of_node then
+  if is_hash then
     call('HDEL', P .. index, number)
   else
     call('ZREM', P .. index, id)
   end
 end
 
-local page = call(of_node and 'HSCAN' or 'ZSCAN', P .. index, ARGV[6], 'COUNT', ARGV[7])
+local page = call(is_hash and 'HSCAN' or 'ZSCAN', P .. index, ARGV[6], 'COUNT', ARGV[7])
 for i = 1, #page[2], 2 do
   local id, number = page[2][i], nil
-  if of_node then id, number = page[2][i + 1], page[2][i] end
-  local job = call('HMGET', P .. 'job:' .. id, 's', 'o', 'u', 'e', 'y')
-  if number ~= 'last' and not belongs(id, number, job) then
+  if is_hash then id, number = page[2][i + 1], page[2][i] end
+  local job = call('HMGET', P .. 'job:' .. id, 's', 'o', 'u', 'e', 'y', 'h')
+  local is_entry = not of_node or number ~= 'last'
+  if is_entry and not belongs(id, number, job) then
     local gone = not job[1] or job[1] == 'gone'
     local words = gone and 'its record is gone' or 'the job is ' .. job[1]
     found(gone and 'lost' or 'misplaced', id, 'in ' .. index .. ', but ' .. words,

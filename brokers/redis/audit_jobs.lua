@@ -28,7 +28,7 @@ local function to_failed(id, job, reason)
   for _, set in ipairs({ 'scheduled', 'retrying', 'parking', 'expiring', 'done', 'failed' }) do
     call('ZREM', P .. set, id)
   end
-  finish(id, 'failed', job.v, 0, reason)
+  finish(id, 'failed', job, 0, reason)
 end
 
 local function check_pending(id, job)
@@ -124,6 +124,16 @@ local function check_traces(id, job)
   end
 end
 
+-- An unfinished job has its unique key, unless the time for which it is unique is over.
+local function check_lock(id, job)
+  local ends = sound(job.he)
+  if ends and ends <= now then return end
+  local other = call('HGET', P .. 'locks', job.h)
+  if other == id then return end
+  found('lock', id, 'unique, and its key is ' .. (other and 'that of ' .. other or 'free'),
+    not other and function() call('HSET', P .. 'locks', job.h, id) end)
+end
+
 local CHECKS = {
   pending = check_pending, scheduled = check_timed, retrying = check_timed, waiting = check_waiting,
   active = check_active, succeeded = check_finished, failed = check_finished,
@@ -153,13 +163,14 @@ local function check(id)
   if IDLE[job.s] and not job.w and call('EXISTS', P .. 'body:' .. id) == 0 then
     return found('message', id, job.s .. ', and its message is gone', function()
       leave(id, job)
-      finish(id, 'failed', job.v, 0, 'message lost')
+      finish(id, 'failed', job, 0, 'message lost')
     end)
   end
   if job.r == '' and call('EXISTS', P .. 'result:' .. id) == 0 then
     found('result', id, 'its result is gone', function() call('HDEL', P .. 'job:' .. id, 'r') end)
   end
   CHECKS[job.s](id, job)
+  if job.h and (IDLE[job.s] or job.s == 'active') then check_lock(id, job) end
   local ends = IDLE[job.s] and job.e and (call('ZSCORE', P .. 'expiring', id) or 0)
   if ends and math.abs(ends - job.e) > SLACK then
     found('unindexed', id, 'not in expiring at its time', function() call('ZADD', P .. 'expiring', job.e, id) end)

@@ -27,7 +27,7 @@ UNSURE: Final = 50_000
 """Pending jobs remembered to be looked for in a long list; those beyond wait for another audit."""
 AT_ONCE: Final = 20
 """Scripts in one round trip."""
-INDEXES: Final = ("scheduled", "retrying", "parking", "expiring", "done", "failed")
+INDEXES: Final = ("scheduled", "retrying", "parking", "expiring", "done", "failed", "locks")
 
 
 class Asking:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgpack
 
 from taskrunner.brokers.base import Tick
-from taskrunner.message import NOW, Message
+from taskrunner.message import CONFLICTS, NOW, UNTIL_STARTED, Lock, Message
 
 T = TypeVar("T")
 
@@ -75,22 +75,38 @@ def windows(blobs: Sequence[tuple[str, Blob]]) -> Iterator[list[tuple[str, Blob]
 
 def message_row(message: Message) -> tuple[Any, ...]:
     """A message as enqueue.lua takes it: short where all options are the defaults."""
-    timing, call = message.timing, message.call
-    if timing is NOW and message.priority == 5 and not call:
+    timing, lock = message.timing, message.lock
+    if timing is NOW and message.priority == 5 and not message.call and lock is None:
         return message.id, message.wire
-    if len(call) > LONGEST_FIELD:
-        call = hashlib.sha1(call.encode(), usedforsecurity=False).hexdigest()
-    return (
+    row = (
         message.id,
         message.wire,
         message.priority,
-        call,
+        _short(message.call),
         _ms(timing.delay),
         _ms(timing.eta),
         _ms(timing.expires_in),
         _ms(timing.expires_at),
         _ms(timing.deadline),
     )
+    return row if lock is None else (*row, _lock_row(lock))
+
+
+def _lock_row(lock: Lock) -> tuple[Any, ...]:
+    lasts = _ms(lock.seconds)
+    return (
+        _short(lock.key),
+        int(lock.until == UNTIL_STARTED),
+        lasts,
+        CONFLICTS.index(lock.on_conflict),
+    )
+
+
+def _short(text: str) -> str:
+    """What is too long for a field of a record, as a hash."""
+    if len(text) * 4 <= LONGEST_FIELD or len(text.encode()) <= LONGEST_FIELD:
+        return text
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def tick_row(tick: Tick) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ local function cancel(id)
   if state == 'cancelled' then return 1 end
   if IDLE[state] then
     leave(id, job)
-    finish(id, 'cancelled', job.v, KEEP)
+    finish(id, 'cancelled', job, KEEP)
     return 1
   end
   if state ~= 'active' then return 0 end

@@ -16,7 +16,7 @@ local function delete(id)
   if IDLE[state] then -- it ends by this, so that whoever waits for it is told
     leave(id, job)
     state = 'cancelled'
-    finish(id, state, job.v, KEEP)
+    finish(id, state, job, KEEP)
   end
   bury(id, state)
   return 1

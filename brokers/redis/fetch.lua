@@ -59,7 +59,7 @@ local function settle_late(id, job)
     return false
   end
   if job.e then call('ZREM', P .. 'expiring', id) end
-  finish(id, state, job.v, KEEP, reason)
+  finish(id, state, job, KEEP, reason)
   return true
 end
 

@@ -27,6 +27,7 @@ Of one queue; the hash tag puts all of them into one slot of a cluster. Times in
       fired:NAME   list    its newest firings, by name: the slot, or + and the job's id
                            and call of one by hand
       firing:NAME  hash    those firings, packed, by name
+      locks        hash    ids of jobs by their unique key; it is theirs only while the record says so
       done         zset    ids of succeeded, cancelled and expired jobs by the time they may go
       failed       zset    ids by the time they failed
       stats        hash    jobs by state, pending ones by priority (p9 … p0); processed, failures
@@ -40,11 +41,13 @@ Of one queue; the hash tag puts all of them into one slot of a cluster. Times in
       s state   c created   p priority   w wire   k call   t eta   e expires   d deadline
       n attempts   f failures   x crashes   l losses   a suspect   u cancelling   y park key
       A runs alone on its node: the number of the crash that ends it, or 0
-      q generation
+      q generation   h unique key, which is this job's until the end   hs …: until it starts
+      he …: until that time   hn how often its message was replaced by that of another call
       o last delivery: a mark, its number, ":", its node; the mark is + until it is settled, then
         the letter that the settle was answered
       b started   z finished   i pid   g progress   r result   m reason   v watching mailboxes,
       and an @ with the firing and the schedule it is the job of
+      ha the job that has taken this one's message, in the record of one that is gone since then
 
 Of the namespace: a directory that can be made again from what is running (records excepted), and no
 transition depends on it.
@@ -88,6 +91,7 @@ QUEUE_KEYS: Final = MappingProxyType(
         "holders": "zset",
         "leases": "hash",
         "idle": "set",
+        "locks": "hash",
         "done": "zset",
         "failed": "zset",
         "stats": "hash",

@@ -123,6 +123,7 @@ def job_record(queue: str, job_id: str, found: Sequence[Any] | None) -> JobRecor
         cancelling=b"u" in job,
         park_key=_text(job, b"y"),
         suspect=b"a" in job,
+        replaced=_count(job, b"hn"),
     )
 
 

@@ -4,8 +4,9 @@
 -- KEYS[1]  meta
 -- ARGV[4]  only jobs in this state; empty: in any
 -- ARGV[5…] ids
--- Returns  for each 1 (it is pending), 0 (not possible from its state) or -1 (no record)
--- include: _clock _move
+-- Returns  for each 1 (it is pending), 0 (not possible from its state, or another job has its unique
+--          key by now) or -1 (no record)
+-- include: _clock _move _lock
 local AGAIN = { failed = true, cancelled = true, expired = true }
 local answers = {}
 
@@ -30,6 +31,7 @@ local function requeue(id)
   if ARGV[4] ~= '' and state ~= ARGV[4] then return 0 end
   if state == 'pending' then return 1 end
   if AGAIN[state] then
+    if not relock(id, job) then return 0 end
     call('ZREM', P .. (state == 'failed' and 'failed' or 'done'), id)
     count(state, -1)
     forget_how_it_went(id, job)

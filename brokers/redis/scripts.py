@@ -164,7 +164,7 @@ class Scripts(AuditCalls):
 
     # -- jobs
 
-    def enqueue(self, queue: str, rows: bytes) -> Command[list[int]]:
+    def enqueue(self, queue: str, rows: bytes) -> Command[list[Any]]:
         return self._of_queue("enqueue", queue, _same, rows)
 
     def fetch(

@@ -60,6 +60,7 @@ local function succeed(id, key, token, row, job, attempts)
     call('HSET', key, 's', 'succeeded', 'o', 'S' .. token, 'z', MS, 'b', began, 'n', attempts)
   end
   if row[9] or row[10] or row[12] ~= 0 or job.m then write_down(id, key, row, job) end
+  if job.h then unlock(id, job.h) end
   if job.v then tell(id, job.v, 'succeeded') end
   if row[8] > 0 then
     done[#done + 1] = time_to_go(row[8])
@@ -100,10 +101,10 @@ end
 local function stop(id, kind, row, job)
   if kind == FAILED then
     count('failures', 1)
-    finish(id, 'failed', job.v, 0)
+    finish(id, 'failed', job, 0)
     return 'F'
   end
-  finish(id, kind == EXPIRED and 'expired' or 'cancelled', job.v, row[8] * 1000)
+  finish(id, kind == EXPIRED and 'expired' or 'cancelled', job, row[8] * 1000)
   return kind == EXPIRED and 'E' or 'C'
 end
 
@@ -112,6 +113,10 @@ local function settle(id, key, token, row, job)
   local kind = job.u and CANCELLED or row[4]
   local attempts = row[5] and (job.n and job.n + 1 or '1') or job.n or '0'
   judge(key, row, job)
+  if job.hs and row[5] then
+    unlock_started(id, job.h)
+    job.h = nil
+  end
   if kind ~= SUCCEEDED then
     write_down(id, key, row, job)
     if row[5] then call('HSET', key, 'n', attempts, 'b', job.b or to_text(floor(now - row[6] * 1000))) end

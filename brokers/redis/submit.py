@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 import msgpack
 from redis.exceptions import ResponseError
@@ -22,6 +22,7 @@ from taskrunner.brokers.redis.durability import Means
 from taskrunner.brokers.redis.failures import is_full, translate
 from taskrunner.brokers.redis.keys import Keys
 from taskrunner.brokers.redis.line import Reply, Request
+from taskrunner.brokers.redis.replies import text
 from taskrunner.brokers.redis.scripts import Scripts
 from taskrunner.message import DEFAULT, Message
 
@@ -158,15 +159,15 @@ class _Call:
         ]
 
     def answered(
-        self, window: Window, results: Sequence[list[int] | ResponseError], reasons: Reasons
+        self, window: Window, results: Sequence[list[Any] | ResponseError], reasons: Reasons
     ) -> None:
         """What scripts answered. Raises BrokerError for what is neither stored nor refused."""
         for (queue, blob), refused in zip(window, results, strict=True):
             positions = self._where[queue][blob.start : blob.start + blob.size]
             if not isinstance(refused, ResponseError):
                 self.has_stored = True
-                for at in (positions[row - 1] for row in refused):
-                    self.receipts[at] = Receipt(False, duplicate_of=self._messages[at].id)
+                for row in refused:
+                    self._refused(positions, row)
                 if reasons:
                     self._confirm(positions, reasons.get(queue, {}))
             elif is_full(refused):
@@ -176,11 +177,22 @@ class _Call:
             else:
                 raise translate(refused, self._shown) from refused
 
+    def _refused(self, positions: Sequence[int], row: Any) -> None:
+        """One that was not stored under its own id; `row` as enqueue.lua answers it."""
+        if isinstance(row, int):
+            at = positions[row - 1]
+            self.receipts[at] = Receipt(False, duplicate_of=self._messages[at].id)
+            return
+        place, other, stands = row
+        name = text(other)
+        receipt = Receipt(True, existing=name) if stands else Receipt(False, duplicate_of=name)
+        self.receipts[positions[place - 1]] = receipt
+
     def _confirm(self, positions: Iterable[int], reasons: Mapping[str, str]) -> None:
         for at in positions:
             why = reasons.get(self._messages[at].durability)
             if why and self.receipts[at].accepted:
-                self.receipts[at] = Receipt(True, unconfirmed=why)
+                self.receipts[at] = self.receipts[at]._replace(unconfirmed=why)
 
 
 def _flat(requests: Mapping[str, Sequence[Request]]) -> list[Request]:

@@ -14,7 +14,7 @@ from taskrunner.brokers.redis.keys import (
 
 OF_A_JOB: Final = ("job:", "body:", "result:", "errors:", "more:")
 """Keys that go with the record of a job, itself first."""
-_LATER: Final = frozenset({"locks", "slots"})
+_LATER: Final = frozenset({"slots"})
 _LATER_PREFIXES: Final = ("stats:",)
 """Keys that other versions of taskrunner have. They are known to be ours, and nothing else."""
 

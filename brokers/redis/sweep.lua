@@ -44,7 +44,7 @@ local function end_late(set, state)
     call('ZREM', P .. set, id)
     if IDLE[job.s] then
       leave(id, job)
-      finish(id, state, job.v, KEEP)
+      finish(id, state, job, KEEP)
     end
     work = work + 1
   end

@@ -7,7 +7,7 @@
 -- ARGV[6]  how many firings are remembered
 -- Returns  for each [kind, as slots.TickKind; last slot claimed, 0 for none; ms until it is due, as
 --          text, for one that is early]
--- include: _clock _move _store
+-- include: _clock _move _lock _store
 local SUBMITTED, OVERLAP, DUPLICATE, TAKEN, EARLY, STALE = 0, 1, 2, 3, 4, 5
 local KNOWN_FOR, KEPT = tonumber(ARGV[5]), tonumber(ARGV[6])
 
@@ -49,8 +49,8 @@ end
 
 local function fire(name, firing, skip, job, last_job)
   if skip == 1 and is_unfinished(last_job) then return OVERLAP, '' end
-  local is_new = offer(job)
-  if is_new == nil then return DUPLICATE, '' end
+  local is_new, other = offer(job)
+  if is_new == nil or other then return DUPLICATE, '' end
   if is_new then put(job[1], 'v', '@' .. #firing .. ':' .. firing .. name) end
   return SUBMITTED, job[1]
 end

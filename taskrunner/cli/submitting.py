@@ -12,6 +12,7 @@ import click
 from taskrunner.errors import OptionError
 from taskrunner.naming import nearest
 from taskrunner.retry import Backoff
+from taskrunner.unique import Unique
 
 
 def number(text: str) -> Any:
@@ -61,6 +62,10 @@ def job_options(command: Any) -> Any:
         ("--backoff", "VALUES", _backoff, "initial=1,factor=2,maximum=600,jitter=true"),
         ("--retention", "SECONDS", number, "Keep the finished job that long."),
         ("--job-id", "ID", str, "Instead of a new one: refused while an unfinished job has it."),
+        ("--unique-key", "KEY", str, "No second unfinished job with this key; implies --unique."),
+        ("--unique-until", "WHEN", str, "finished or started: until then; implies --unique."),
+        ("--unique-seconds", "SECONDS", number, "The key is free after that; implies --unique."),
+        ("--on-conflict", "HOW", str, "reject, existing or replace; implies --unique."),
         ("--durability", "WHICH", str, "default, replicated or fsynced: what the store confirms."),
     ]
     for flag, metavar, kind, text in reversed(described):
@@ -70,6 +75,11 @@ def job_options(command: Any) -> Any:
         metavar="CLASS",
         multiple=True,
         help="Only for these, builtins.OSError; repeat.",
+    )(command)
+    command = click.option(
+        "--unique/--not-unique",
+        default=None,
+        help="No second unfinished job with these arguments; or none of what the task declares.",
     )(command)
     return click.option(
         "--header", "headers", metavar="KEY=VALUE", multiple=True, help="Travels along; repeat."
@@ -81,7 +91,23 @@ def chosen(rest: Mapping[str, Any]) -> dict[str, Any]:
     options = {name: value for name, value in rest.items() if value not in (None, ())}
     if "headers" in options:
         options["headers"] = dict(_pairs(options["headers"]))
+    found = {name: options.pop(flag) for flag, name in _UNIQUE.items() if flag in options}
+    if found:
+        if options.get("unique") is False:
+            raise OptionError(
+                "--not-unique was given, and what a unique job is: expected one of them"
+            )
+        options["unique"] = Unique(**found)
     return options
+
+
+_UNIQUE = {
+    "unique_key": "key",
+    "unique_until": "until",
+    "unique_seconds": "seconds",
+    "on_conflict": "on_conflict",
+}
+"""What a flag is called that says something of `unique`, and what that calls it."""
 
 
 def values(words: Iterable[str], command: click.Command) -> tuple[Any, ...]:

@@ -37,6 +37,7 @@ from taskrunner.testing._conformance_slots import SlotTests
 from taskrunner.testing._conformance_submit import SubmitTests
 from taskrunner.testing._conformance_suspects import SuspectTests
 from taskrunner.testing._conformance_time import TimeTests
+from taskrunner.testing._conformance_unique import UniqueTests
 from taskrunner.testing._conformance_upkeep import UpkeepTests
 from taskrunner.testing._conformance_volume import VolumeTests
 
@@ -56,6 +57,7 @@ class BrokerConformance(
     TimeTests,
     SlotTests,
     ParkTests,
+    UniqueTests,
     NodeTests,
     BellTests,
     UpkeepTests,

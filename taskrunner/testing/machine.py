@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -23,7 +24,6 @@ from hypothesis.stateful import (
 )
 
 from taskrunner.brokers.base import (
-    ERRORS_KEPT,
     Blame,
     Broker,
     Delivery,
@@ -34,13 +34,13 @@ from taskrunner.brokers.base import (
     Note,
     Outcome,
     OutcomeKind,
-    Receipt,
     Take,
 )
 from taskrunner.errors import NodeLost
 from taskrunner.states import State
 from taskrunner.testing._conformance_kit import check_counts, every_page, make_message
-from taskrunner.testing._machine_slots import KEYS, QUEUES, SlotRules, keys
+from taskrunner.testing._machine_record import compare_record
+from taskrunner.testing._machine_slots import KEYS, QUEUES, SlotRules, keys, locks
 from taskrunner.testing.model import FAILED_RETENTION, LEASE, RETENTION, Model
 
 ALL = 1000
@@ -121,12 +121,13 @@ class _BrokerMachine(SlotRules):
         priority=st.sampled_from([2, 5, 8]),
         delay=st.sampled_from([0.0, 0.0, 15.0]),
         expires_in=st.sampled_from([None, None, 25.0]),
+        lock=locks,
     )
     def enqueue(self, key: JobKey, call: str, **fields: Any) -> None:
         if call == "new" or key not in self.messages:
             self._enqueue(key, {"call": f"call-{next(self.calls)}", **fields})
         elif self.model.is_repeatable(key):
-            assert self._enqueue(key, self.messages[key])
+            assert self._enqueue(key, self.messages[key], repeat=True)
 
     def _enqueue_all(self, priority: int) -> None:
         """Whatever id is free, in all priorities."""
@@ -135,14 +136,26 @@ class _BrokerMachine(SlotRules):
             fields = {"priority": (priority + 3 * n) % 9, "delay": 0.0, "expires_in": expires_in}
             self._enqueue(key, {"call": f"call-{next(self.calls)}", **fields})
 
-    def _enqueue(self, key: JobKey, fields: dict[str, Any]) -> bool:
-        accepted = self.model.enqueue(key, **fields)
+    def _enqueue(self, key: JobKey, fields: dict[str, Any], *, repeat: bool = False) -> bool:
+        had_none = key not in self.model.jobs
+        expected = self.model.enqueue(key, fields, repeat=repeat)
         sent = {**fields, "delay": fields["delay"] or None}
-        (receipt,) = self.broker.enqueue([make_message(key.id, queue=key.queue, **sent)])
-        assert receipt == Receipt(accepted, None if accepted else key.id)
-        if accepted:
+        lock = sent.pop("lock", None)
+        message = replace(make_message(key.id, queue=key.queue, **sent), lock=lock)
+        assert self.broker.enqueue([message]) == [expected]
+        if expected.existing is None and expected.accepted:
             self.messages[key] = fields
-        return accepted
+        elif expected.existing and key in self.model.taken and not repeat:
+            self._remember_taken(key, fields, had_none=had_none)
+        return expected.accepted
+
+    def _remember_taken(self, key: JobKey, fields: dict[str, Any], *, had_none: bool) -> None:
+        """Where the id had a job before, a store may know the repeat or not."""
+        if had_none and key not in self.messages:
+            self.messages[key] = fields
+        else:
+            del self.model.taken[key]
+            self.messages.pop(key, None)
 
     @rule(key=keys)
     def cancel(self, key: JobKey) -> None:
@@ -338,7 +351,7 @@ class _BrokerMachine(SlotRules):
     def all_is_as_the_model_says(self) -> None:
         found = dict(zip(KEYS, self.broker.get(KEYS), strict=True))
         for key, record in found.items():
-            self._compare_record(key, record)
+            compare_record(key, self.model.jobs.get(key), record)
         self._compare_counters([record for record in found.values() if record is not None])
         self._compare_sets()
         self.compare_slots()
@@ -348,20 +361,6 @@ class _BrokerMachine(SlotRules):
         # What is damaged stays so: not every step need be followed by a look at everything.
         if next(self.looks) % AUDITED == 0:
             assert [found for part in self.broker.audit() for found in part] == []
-
-    def _compare_record(self, key: JobKey, record: JobRecord | None) -> None:
-        job = self.model.jobs.get(key)
-        if job is None or job.gone:
-            assert record is None, key
-            return
-        assert record is not None, key
-        assert (record.state, record.priority) == (job.state, job.priority), key
-        assert (record.node, record.number) == (job.node, job.number), key
-        counts = (record.attempts, record.failures, record.crashes, record.losses)
-        assert counts == (job.attempts, job.failures, job.crashes, job.losses), key
-        assert record.suspect == job.suspect, key
-        assert len(record.errors) == min(job.errors, ERRORS_KEPT), key
-        assert record.state is not State.ACTIVE or record.cancelling == job.cancelling, key
 
     def _compare_counters(self, records: list[JobRecord]) -> None:
         stats = self.broker.stats(QUEUES)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from taskrunner.brokers.base import (
+    ACCEPTED,
     LOSSES_OF_SUSPECTS,
     REPEATABLE_FOR,
     Blame,
@@ -18,11 +20,14 @@ from taskrunner.brokers.base import (
     JobKey,
     Outcome,
     OutcomeKind,
+    Receipt,
     Take,
     Tick,
     TickKind,
 )
-from taskrunner.states import FINISHED, IDLE, State, check_transition
+from taskrunner.message import EXISTING, REPLACE, Lock
+from taskrunner.states import FINISHED, IDLE, State
+from taskrunner.testing._model_job import ModelJob
 from taskrunner.testing._model_slots import ModelFired, ModelSchedule
 
 LEASE = 25.0
@@ -42,45 +47,6 @@ _STATE_AFTER = {
 
 
 @dataclass
-class ModelJob:
-    key: JobKey
-    call: str
-    priority: int
-    state: State
-    eta: float = 0.0
-    expires_at: float | None = None
-    attempts: int = 0
-    failures: int = 0
-    crashes: int = 0
-    losses: int = 0
-    errors: int = 0
-    node: str | None = None
-    number: int | None = None
-    settled_as: State | None = None
-    cancelling: bool = False
-    suspect: bool = False
-    alone: int = 0
-    """its node runs nothing else: the number of the crash that ends it"""
-    park_key: str = ""
-    park_ends: float = 0.0
-    parked_as: int = 0
-    """the number of its parking among all"""
-    finished_at: float = 0.0
-    keep_until: float = 0.0
-    gone: bool = False
-    """the record was removed; its call and token are remembered for a while"""
-    fired: ModelFired | None = None
-    """the firing whose job it is"""
-
-    def to(self, state: State) -> None:
-        check_transition(self.state, state)
-        self.state = state
-
-    def is_overdue(self, now: float) -> bool:
-        return self.state in IDLE and self.expires_at is not None and self.expires_at <= now
-
-
-@dataclass
 class Model:
     """One namespace of queues that are all served by the same nodes."""
 
@@ -97,6 +63,8 @@ class Model:
     """by node and queue: the highest number that was delivered"""
     schedules: dict[tuple[str, str], ModelSchedule] = field(default_factory=dict)
     """by queue and name"""
+    taken: dict[JobKey, tuple[str, float]] = field(default_factory=dict)
+    """messages of ids that never had a job: the job that has taken it, and when"""
 
     # -- looking
 
@@ -116,28 +84,49 @@ class Model:
         """Whether a repeat of what this job's calls said must still be known. False only for one
         whose record went a good while ago: there a store may remember or not."""
         job = self.jobs.get(key)
+        if key in self.taken:
+            return self.now < self.taken[key][1] + REPEATABLE_FOR - 5
         return job is None or not job.gone or self.now < job.finished_at + REPEATABLE_FOR - 5
 
     # -- submit and control
 
-    def enqueue(
-        self, key: JobKey, *, call: str, priority: int, delay: float, expires_in: float | None
-    ) -> bool:
-        """Whether it is accepted."""
-        before = self.jobs.get(key)
-        if before is not None and before.call == call:
-            return True
+    def enqueue(self, key: JobKey, fields: Mapping[str, Any], *, repeat: bool = False) -> Receipt:
+        """`fields` are those of `make_message`; `repeat`: the very call that `taken` knows."""
+        before, lock = self.jobs.get(key), fields.get("lock")
+        if repeat and key in self.taken:
+            return Receipt(True, existing=self.taken[key][0])
+        if before is not None and before.call == fields["call"]:
+            return ACCEPTED
         if before is not None and not before.gone and before.state not in FINISHED:
-            return False
-        self.jobs[key] = ModelJob(
-            key,
-            call,
-            priority,
-            state=State.SCHEDULED if delay else State.PENDING,
-            eta=self.now + delay,
-            expires_at=None if expires_in is None else self.now + expires_in,
-        )
-        return True
+            return Receipt(False, duplicate_of=key.id)
+        holder = self._holder(key.queue, lock) if lock else None
+        if holder is not None:
+            return self._meet(key, fields, holder)
+        state = State.SCHEDULED if fields["delay"] else State.PENDING
+        job = self.jobs[key] = ModelJob(key, fields["call"], fields["priority"], state)
+        job.take_message(fields, self.now)
+        self.taken.pop(key, None)
+        return ACCEPTED
+
+    def _holder(self, queue: str, lock: Lock) -> ModelJob | None:
+        for job in self.jobs.values():
+            if job.key.queue == queue and job.has_lock(lock.key, self.now):
+                return job
+        return None
+
+    def _meet(self, key: JobKey, fields: Mapping[str, Any], holder: ModelJob) -> Receipt:
+        wanted = fields["lock"].on_conflict
+        if wanted == REPLACE and holder.state in IDLE:
+            # Not a change of its life: it begins again.
+            holder.state = State.SCHEDULED if fields["delay"] else State.PENDING
+            holder.take_message(fields, self.now)
+            holder.node = holder.number = holder.settled_as = None
+            holder.failures, holder.replaced = 0, holder.replaced + 1
+            self.taken[key] = holder.key.id, self.now
+            return Receipt(True, existing=holder.key.id)
+        if wanted == EXISTING:
+            return Receipt(True, existing=holder.key.id)
+        return Receipt(False, duplicate_of=holder.key.id)
 
     def schedule(self, queue: str, name: str) -> ModelSchedule:
         return self.schedules.setdefault((queue, name), ModelSchedule())
@@ -155,11 +144,16 @@ class Model:
         known.fired.insert(0, fired)
         if tick.skip_overlap and last and not last.gone and last.state not in FINISHED:
             fired.kind, fired.job_id = TickKind.OVERLAP, ""
-        elif not self.enqueue(key, call=tick.message.call, priority=5, delay=0.0, expires_in=None):
+        elif not self._submits(key, tick):
             fired.kind, fired.job_id = TickKind.DUPLICATE, ""
         else:
             known.job_id, self.jobs[key].fired = key.id, fired
         return fired.kind
+
+    def _submits(self, key: JobKey, tick: Tick) -> bool:
+        plain = {"priority": 5, "delay": 0.0, "expires_in": None, "lock": tick.message.lock}
+        receipt = self.enqueue(key, {"call": tick.message.call, **plain})
+        return receipt.accepted and not receipt.existing
 
     def cancel(self, key: JobKey) -> bool | None:
         job = self.jobs.get(key)
@@ -176,6 +170,8 @@ class Model:
         if job is None or job.gone:
             return None
         if job.state in FINISHED - {State.SUCCEEDED}:
+            if job.lock and job.lock_ends > self.now and self._holder(key.queue, job.lock):
+                return False
             if job.settled_as is None:
                 job.node = job.number = None
             job.failures = job.crashes = job.losses = 0
@@ -282,6 +278,8 @@ class Model:
         if job.settled_as is not None or job.state not in (State.ACTIVE, State.PENDING):
             return job.settled_as
         job.attempts += outcome.started
+        if outcome.started:
+            job.begins()
         job.failures += outcome.blame is Blame.FAILURE
         job.crashes += outcome.blame is Blame.CRASH
         job.errors += outcome.error is not None
@@ -313,9 +311,12 @@ class Model:
 
     def note(self, node: str, key: JobKey, number: int, alone: int | None = None) -> bool:
         job = self.jobs.get(key)
-        if job is None or job.state is not State.ACTIVE or (job.node, job.number) != (node, number):
+        if job is None or (job.state, job.node, job.number) != (State.ACTIVE, node, number):
             return False
-        job.alone = job.alone if alone is None else alone
+        if alone is not None:
+            job.alone = alone
+        else:
+            job.begins()
         return True
 
     def promote(self) -> int:

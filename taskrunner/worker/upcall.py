@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -38,7 +38,7 @@ from taskrunner.brokers.base import (
     TickKind,
 )
 from taskrunner.errors import TaskrunnerError
-from taskrunner.message import Message, Timing, unpack
+from taskrunner.message import Lock, Message, Timing, unpack
 from taskrunner.states import FINISHED as FINISHED_STATES
 from taskrunner.states import State
 from taskrunner.worker.deskcalls import DeskCalls, answer_of_desk
@@ -307,13 +307,17 @@ def unpack_error(packed: list[str]) -> TaskrunnerError:
 
 
 def _packed(messages: Sequence[Message]) -> list[list[Any]]:
-    return [[m.id, m.queue, m.wire, m.priority, _values(m.timing), m.call] for m in messages]
+    return [
+        [m.id, m.queue, m.wire, m.priority, _values(m.timing), m.call, m.lock and list(m.lock)]
+        for m in messages
+    ]
 
 
 def _message(row: list[Any]) -> Message:
-    job_id, queue, wire, priority, timing, call = row
+    job_id, queue, wire, priority, timing, call, lock = row
     header, body = unpack(wire)
-    return Message(job_id, queue, header, body, priority, Timing(*timing), call)
+    made = Message(job_id, queue, header, body, priority, Timing(*timing), call)
+    return made if lock is None else replace(made, lock=Lock.of(lock))
 
 
 def _ticked(kind: int, last: float, wait: float) -> Ticked:

@@ -22,6 +22,7 @@ EXPECTED = {
     "quickstart": r"^\[1, 2, 3, 4, 5, 6, 7, 8, 9, 10\]$",
     "retries": r"^fetch:   page 7, on attempt 3$(.|\n)*^poll:    there it is$"
     r"(.|\n)*^deliver: rejected: 'nobody' is not an address$",
+    "unique_jobs": r"^save:   5 submissions, 1 job$(.|\n)*^save:   letter says 'hello'$",
     "async_tasks": r"^200 naps of 0.2 s, one after the other: 40 s; here: \d\d?\.\d s$",
     "nested_jobs": r"^1 \+ 2 \+ … \+ 16 = 136$",
     "schedules": r"^nightly: 2026-03-29 03:00:00\+02:00 \(that time does not exist\)$"

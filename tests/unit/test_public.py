@@ -21,6 +21,7 @@ DESIGN = [
     "JobInfo",
     "Task",
     "Middleware",
+    "Unique",
     "Config",
     "JobFailed",
     "JobCancelled",

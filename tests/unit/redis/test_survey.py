@@ -20,7 +20,7 @@ from taskrunner.brokers.redis.survey import Foreign, Place, pattern, place
         ("{shop:q}:meta", Place("q", "meta", "", "hash")),
         ("{shop}:queues", Place("", "queues", "", "set")),
         ("{shop}:commands:n1", Place("", "commands:", "n1", "hash")),
-        ("{shop:q}:locks", Place("q", "locks", "", "")),
+        ("{shop:q}:locks", Place("q", "locks", "", "hash")),
         ("{shop:q}:stats:20300131", Place("q", "stats:20300131", "", "")),
         ("{shop:q}:else", Place("q", "", "else", "")),
         ("{shop}:done", Place("", "", "done", "")),

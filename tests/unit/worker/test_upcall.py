@@ -10,7 +10,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from taskrunner import App
+from taskrunner import App, Unique
 from taskrunner.brokers.base import (
     Broker,
     BrokerClient,
@@ -98,6 +98,17 @@ def test_what_is_submitted_through_the_pipe_is_the_same_job(app: App, remote: Up
     assert stored is not None
     assert stored.wire == message.wire
     assert stored.state is State.SCHEDULED
+
+
+def test_a_unique_job_is_one_over_the_pipe_too(app: App, remote: UpcallBroker) -> None:
+    add = app.tasks["add"]
+    first, second = (add.options(unique=True).message(1) for _ in range(2))
+    assert remote.enqueue([first, second]) == [
+        Receipt(True),
+        Receipt(False, duplicate_of=first.id),
+    ]
+    existing = add.options(unique=Unique(on_conflict="existing")).message(1)
+    assert remote.enqueue([existing]) == [Receipt(True, existing=first.id)]
 
 
 def test_every_look_answers_what_the_broker_itself_does(app: App, remote: UpcallBroker) -> None:
