@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from taskrunner import App, Job, State
-from taskrunner.brokers.base import Broker, Command, Mailbox, NodeInfo
+from taskrunner import App, Job, JobNotFound, State
+from taskrunner.brokers.base import Broker, Command, JobKey, Mailbox, NodeInfo
 from taskrunner.crashpoints import BROKER_CALLS, MAILBOX_CALLS, POINTS
 from taskrunner.probes import PROBE, RECORDS
 from taskrunner.testing import fleet as kit
@@ -75,11 +75,12 @@ CLIENTS_JOB = "from-the-client"
 CLIENT = """
 import asyncio, sys
 from taskrunner import App
-from taskrunner.brokers.base import Command
+from taskrunner.brokers.base import Command, JobKey
 call, out = sys.argv[1:]
 app = App()
 submit = dict(args=(out, "client"), job_id="from-the-client")
-job = app.job("from-the-client", queue="default")
+key = JobKey("default", "from-the-client")
+job = app.job(key.id, queue=key.queue)
 match call:
     case "enqueue":
         app.enqueue("append", **submit)
@@ -89,6 +90,12 @@ match call:
         job.cancel()
     case "send":
         app.broker.send("n1", Command.new("stop"))
+    case "requeue":
+        app.broker.requeue([key])
+    case "delete":
+        app.broker.delete([key])
+    case "reschedule":
+        app.broker.reschedule([key], delay=1000)
     case "get" | "watch" | "open_mailbox" | "wait":
         job.result(timeout=20)
 """
@@ -302,6 +309,31 @@ def test_a_client_that_dies_has_cancelled_or_not(
     job = campaign.client.tasks["append"].options(job_id=CLIENTS_JOB).enqueue("", "")
     done = die_in_client(campaign, point, tmp_path)
     assert job.state() is (State.CANCELLED if done else State.PENDING)
+
+
+@pytest.mark.parametrize("point", sorted(both("requeue", "delete", "reschedule")))
+def test_an_operator_that_dies_has_done_it_or_not(
+    campaign: Campaign, tmp_path: Path, point: str
+) -> None:
+    append = campaign.client.tasks["append"]
+    job = append.options(job_id=CLIENTS_JOB, delay=1).enqueue(str(campaign.out), "client")
+    campaign.jobs.append(job)
+    before = job.info().eta
+    done = die_in_client(campaign, point, tmp_path)
+    if point == "delete.after":
+        with pytest.raises(JobNotFound):
+            job.info()
+        return
+    if point == "reschedule.after":
+        assert job.info().eta != before
+        campaign.client.broker.requeue([JobKey("default", job.id)])
+    elif point == "requeue.after":
+        assert job.state() is State.PENDING
+    else:
+        assert (done, job.info().eta) == (False, before)
+    with campaign.another_node():
+        assert job.result(timeout=20) == "client"
+    assert lines(campaign.out) == ["client"]
 
 
 @pytest.mark.parametrize("point", sorted(both("send")))
