@@ -10,13 +10,14 @@
 Options follow as a query: `db`, `username`, `password`, `socket_timeout`,
 `socket_connect_timeout` (seconds); with TLS `ssl_ca_certs`, `ssl_ca_path`, `ssl_certfile`,
 `ssl_keyfile`, `ssl_password`, `ssl_cert_reqs` (required or none), `ssl_check_hostname` (true or
-false); with sentinels `sentinel_username`, `sentinel_password`.
+false), `ssl_min_version` (1.2 or 1.3); with sentinels `sentinel_username`, `sentinel_password`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ssl import TLSVersion
 from typing import Any, Final, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -69,6 +70,16 @@ def _cert_reqs(text: str) -> str:
     return text
 
 
+def _version(text: str) -> TLSVersion:
+    try:
+        return _VERSIONS[text]
+    except KeyError:
+        raise ValueError(f"expected {' or '.join(_VERSIONS)}") from None
+
+
+_VERSIONS: Final = {"1.2": TLSVersion.TLSv1_2, "1.3": TLSVersion.TLSv1_3}
+"""Older ones are not spoken, whatever the system's library could do."""
+
 _OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
     "db": _database,
     "username": str,
@@ -84,6 +95,7 @@ _TLS_OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
     "ssl_password": str,
     "ssl_cert_reqs": _cert_reqs,
     "ssl_check_hostname": _truth,
+    "ssl_min_version": _version,
 }
 _LOGIN: Final = ("username", "password")
 _SENTINEL_OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
@@ -195,7 +207,11 @@ def _options(parts: SplitResult, place: Mapping[str, Any]) -> dict[str, Any]:
     if parts.password:
         options["password"] = unquote(parts.password)
     if parts.scheme.startswith("rediss"):
-        options |= {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
+        options |= {
+            "ssl_cert_reqs": "required",
+            "ssl_check_hostname": True,
+            "ssl_min_version": TLSVersion.TLSv1_2,
+        }
     options |= place
     known = _known(parts.scheme)
     for name, value in parse_qsl(parts.query, keep_blank_values=True):

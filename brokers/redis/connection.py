@@ -43,6 +43,7 @@ _KINDS: Final[Mapping[str, Callable[..., Any]]] = {
     "rediss": SSLConnection,
     "unix": UnixDomainSocketConnection,
 }
+_FILES: Final = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 _KEEPALIVE: Final = {
     "TCP_KEEPIDLE": 30,
     "TCP_KEEPINTVL": 10,
@@ -189,10 +190,15 @@ def connect(address: Address) -> Line:
 
 
 def connection_options(address: Address) -> dict[str, Any]:
-    """Arguments of a redis-py connection, of both kinds."""
+    """Arguments of a redis-py connection, of both kinds. Raises OSError for a certificate that cannot
+    be read."""
     options = {"retry": Retry(NoBackoff(), 0), "protocol": 2, **address.options}
     if address.scheme != "unix":
         options |= {"socket_keepalive": True, "socket_keepalive_options": _keepalive()}
+    for name in _FILES & options.keys():
+        # The ssl module, which reads it, does not say which file it was that it could not.
+        with open(options[name], "rb"):
+            pass
     return options
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ssl import TLSVersion
+
 import pytest
 
 from taskrunner.brokers.base import Limits
@@ -25,6 +27,9 @@ from taskrunner.errors import OptionError
         ("unix://:pw@/run/redis.sock", {"path": "/run/redis.sock", "password": "pw"}),
         ("rediss://cache?ssl_ca_certs=/ca.pem", {"host": "cache", "ssl_ca_certs": "/ca.pem"}),
         ("rediss://cache", {"ssl_cert_reqs": "required", "ssl_check_hostname": True}),
+        ("rediss://cache", {"ssl_min_version": TLSVersion.TLSv1_2}),
+        ("rediss+cluster://cache?ssl_min_version=1.3", {"ssl_min_version": TLSVersion.TLSv1_3}),
+        ("rediss+sentinel://cache/m?ssl_min_version=1.3", {"ssl_min_version": TLSVersion.TLSv1_3}),
         (
             "rediss://cache?ssl_cert_reqs=none",
             {"ssl_cert_reqs": "none", "ssl_check_hostname": False},
