@@ -12,6 +12,7 @@ from taskrunner.inspector.jobs import MOST_IN_A_SLICE
 from taskrunner.message import LONGEST, LONGEST_NAME
 from taskrunner.options import LONGEST_TEXT
 from taskrunner.retry import Backoff
+from taskrunner.schedules import MOST_CAUGHT_UP
 
 MOST_IN_A_BATCH = 10_000
 MOST_NAMED = 100
@@ -172,3 +173,24 @@ class Purge(Body):
     state: Annotated[list[StateName], Field(max_length=MOST_NAMED)] | None = None
     dry_run: StrictBool = False
     cursor: Annotated[str, Field(strict=True, max_length=2000)] = ""
+
+
+class NewSchedule(JobOptions, Work):
+    """What to run, when, and with which options."""
+
+    cron: Annotated[str, Field(strict=True, min_length=1, max_length=LONGEST_TEXT)] | None = None
+    """minute hour day month weekday, and perhaps second and year"""
+    every: Seconds | None = None
+    timezone: Named | None = None
+    start: Moment | None = None
+    end: Moment | None = None
+    jitter: Seconds | None = None
+    catch_up: Literal["none", "latest", "all"] | None = None
+    max_catch_up: Annotated[int, Field(strict=True, ge=1, le=MOST_CAUGHT_UP)] | None = None
+    overlap: Literal["allow", "skip"] | None = None
+
+
+class NamedSchedule(NewSchedule):
+    """The same, with its name."""
+
+    name: Named

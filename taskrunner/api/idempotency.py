@@ -19,7 +19,6 @@ import msgpack
 from taskrunner.access import Identity
 from taskrunner.brokers.base import BrokerClient
 from taskrunner.errors import OptionError
-from taskrunner.message import Message
 from taskrunner.submission import ride_out
 
 KIND: Final = "idempotency"
@@ -33,19 +32,19 @@ class Remembered:
 
     digest: bytes
     job_id: str
-    queue: str
     is_done: bool = False
 
     def pack(self) -> bytes:
-        return bytes(msgpack.packb([self.digest, self.job_id, self.queue, self.is_done]))
+        return bytes(msgpack.packb([self.digest, self.job_id, self.is_done]))
 
     @classmethod
     def unpack(cls, packed: bytes) -> Remembered:
         return cls(*msgpack.unpackb(packed))
 
-    def apply(self, message: Message) -> Message:
-        """The message under the id that was chosen first."""
-        return replace(message, id=self.job_id, call=self.digest.hex()[:40])
+    @property
+    def call(self) -> str:
+        """What the submission and its repeats are known by to the store."""
+        return self.digest.hex()[:40]
 
 
 class Repeats:
@@ -55,11 +54,11 @@ class Repeats:
         self._broker = broker
         self._id = hashlib.sha256(f"{identity}\0{key}".encode()).hexdigest()
 
-    def remember(self, body: bytes, message: Message) -> Remembered:
+    def remember(self, body: bytes, job_id: str) -> Remembered:
         """What is known of the key, from now on at least this. Raises OptionError where it was used
         for another request."""
         digest = hashlib.sha256(body).digest()
-        new = Remembered(digest, message.id, message.queue)
+        new = Remembered(digest, job_id)
         known = self._find()
         if known is None and not self._put(new, expect=b""):
             known = self._find()

@@ -151,3 +151,109 @@ class StatsShape(BaseModel):
     counts: dict[str, int]
     processed: int
     failed: int
+
+
+class FiringShape(BaseModel):
+    slot: Time
+    at: str
+    job_id: str | None
+    state: str | None
+    ended_at: Time
+    outcome: str
+
+
+class ScheduleShape(BaseModel):
+    """A schedule, and how it stands. Of one that cannot be read only the name is known."""
+
+    name: str
+    task: str | None
+    queue: str | None
+    priority: int | None
+    cron: str | None
+    every: float | None
+    timezone: str | None
+    start: Time
+    end: Time
+    jitter: float
+    catch_up: str | None
+    max_catch_up: int | None
+    overlap: str | None
+    paused: bool
+    declared_by: str | None
+    created_at: Time
+    next: Time
+    last: FiringShape | None
+    waiting: int
+    stored: bool
+    problem: str | None
+    args: list[Any] | None = None
+    kwargs: dict[str, Any] | None = None
+
+
+class SchedulesShape(BaseModel):
+    schedules: list[ScheduleShape]
+
+
+class SlotShape(BaseModel):
+    at: str
+    starts: str
+    effect: str
+
+
+class SlotsShape(BaseModel):
+    slots: list[SlotShape]
+
+
+class FiringsShape(BaseModel):
+    firings: list[FiringShape]
+
+
+class NodeShape(BaseModel):
+    node: str
+    host: str
+    pid: int
+    processes: int
+    concurrency: int
+    busy: int
+    queues: list[str]
+    version: str
+    started_at: float
+    lease: float
+    last_beat_s: float
+
+
+class NodesShape(BaseModel):
+    nodes: list[NodeShape]
+
+
+class FaultShape(BaseModel):
+    hop: str
+    text: str
+
+
+class ChildShape(BaseModel):
+    number: int
+    pid: int
+    state: str
+    after: float
+    running: float
+
+
+class NodeHealthShape(BaseModel):
+    node: str
+    host: str
+    pid: int
+    healthy: bool
+    fault: FaultShape | None
+    round_trip_s: float | None
+    last_beat_s: float
+    children: list[ChildShape]
+
+
+class HealthShape(BaseModel):
+    nodes: list[NodeHealthShape]
+
+
+class ToldShape(BaseModel):
+    node: str
+    action: str

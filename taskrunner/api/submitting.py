@@ -4,6 +4,7 @@ names itself by an Idempotency-Key."""
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ from taskrunner.api.shapes import BatchAnswer, Submitted
 from taskrunner.clock import SYSTEM_CLOCK
 from taskrunner.declaring import call_of
 from taskrunner.errors import BrokerError, TaskrunnerError
+from taskrunner.ids import new_id
 from taskrunner.message import Message
 from taskrunner.states import State
 
@@ -43,17 +45,17 @@ IdempotencyKey = Annotated[
 async def submit(
     request: Request, wanted: NewJob, caller: Submitter, idempotency_key: IdempotencyKey = None
 ) -> Response:
-    message = _message(wanted, caller)
-    caller.note("submit", queue=message.queue, task=message.task, jobs=(message.id,))
     if idempotency_key is None:
+        message = _message(wanted, caller)
         await caller.app.asubmit(message)
         return _accepted(request, message)
     repeats = Repeats(caller.app.broker, caller.identity, idempotency_key)
-    known = await asyncio.to_thread(repeats.remember, await request.body(), message)
-    message = known.apply(message)
-    caller.note("submit", jobs=(message.id,))
+    body, job_id = await request.body(), wanted.job_id or new_id()
+    _message(wanted, caller)  # what is wrong with it does not use up the key
+    known = await asyncio.to_thread(repeats.remember, body, job_id)
+    message = _message(wanted, caller, job_id=known.job_id)
     if not known.is_done:
-        await _once(caller, message, repeats, known)
+        await _once(caller, replace(message, call=known.call), repeats, known)
     return _accepted(request, message, repeated=known.is_done)
 
 
@@ -68,10 +70,11 @@ async def _once(caller: Caller, message: Message, repeats: Repeats, known: Remem
     await asyncio.to_thread(repeats.conclude, known)
 
 
-def _message(wanted: NewJob, caller: Caller) -> Message:
+def _message(wanted: NewJob, caller: Caller, **options: Any) -> Message:
     """Raises NotAllowed, and whatever `app.enqueue` does."""
-    call = call_of(caller.app, wanted.task, wanted.args, wanted.kwargs, wanted.options())
-    message = call.message(caller.app)
+    said = {**wanted.options(), **options}
+    message = call_of(caller.app, wanted.task, wanted.args, wanted.kwargs, said).message(caller.app)
+    caller.note("submit", queue=message.queue, task=message.task, jobs=(message.id,))
     caller.must_reach(queue=message.queue, task=message.task)
     return message
 
@@ -115,7 +118,13 @@ async def submit_many(wanted: NewJobs, caller: Submitter) -> Response:
             else {"status": 202, **_said(one)}
         )
     accepted = sum(item["status"] == 202 for item in items)
-    caller.note("submit", detail={"jobs": len(items), "accepted": accepted})
+    caller.note(
+        "submit many",
+        queue=None,
+        task=None,
+        jobs=(),
+        detail={"jobs": len(items), "accepted": accepted},
+    )
     return to_json({"accepted": accepted, "items": items})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,10 +13,7 @@ import pytest
 from taskrunner import App
 from taskrunner.access import ANYBODY, Identity, Scope
 from taskrunner.api import create_api
-from taskrunner.brokers.base import BrokerClient
 from taskrunner.brokers.memory import MemoryBroker
-
-ALL: tuple[Scope, ...] = tuple(Scope)
 
 
 @dataclass
@@ -77,8 +74,3 @@ def app() -> Iterator[App]:
 @pytest.fixture
 def api(app: App) -> Client:
     return Client(app)
-
-
-@pytest.fixture
-def make_client() -> Callable[[BrokerClient], Client]:
-    return lambda broker: Client(App(broker))
