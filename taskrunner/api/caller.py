@@ -11,13 +11,20 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi import Request
+from fastapi.exceptions import RequestValidationError
 
 from taskrunner.access import Identity, Scope
 from taskrunner.app import App
 from taskrunner.brokers.base import JobKey, JobRecord
-from taskrunner.errors import AmbiguousJob, JobNotFound, NotAllowed, NotAuthenticated
+from taskrunner.errors import (
+    AmbiguousJob,
+    JobNotFound,
+    NotAllowed,
+    NotAuthenticated,
+)
 from taskrunner.inspector import Inspector
 from taskrunner.jobinfo import JobInfo
+from taskrunner.naming import nearest
 from taskrunner.options import Options, validate_queue_name
 from taskrunner.submission import ride_out
 
@@ -107,4 +114,20 @@ class Needs:
             raise NotAuthenticated("nobody has said who asks")
         if self.scope is not None and not identity.has(self.scope):
             raise NotAllowed(f"this needs the scope {self.scope}")
+        _check_query(request)
         return Caller(identity, request.app.state.taskrunner, getattr(state, "audit", None))
+
+
+def _check_query(request: Request) -> None:
+    """Raises RequestValidationError for a word in the query that the route does not know: whoever misspells a
+    filter must not get everything."""
+    unknown = set(request.query_params)
+    if unknown:
+        route = request.scope["route"]
+        known = request.app.state.words_of(route.path_format, request.method)
+        found = [
+            {"type": "extra_forbidden", "loc": ("query", name), "msg": nearest(name, known)}
+            for name in sorted(unknown - known)
+        ]
+        if found:
+            raise RequestValidationError(found)

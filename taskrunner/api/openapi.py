@@ -4,6 +4,7 @@ answer."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
@@ -64,7 +65,15 @@ def describe(api: FastAPI, routers: Sequence[APIRouter]) -> None:
             api.openapi_schema = _document(api, scopes)
         return api.openapi_schema
 
+    @lru_cache(maxsize=256)
+    def words_of(path: str, method: str) -> frozenset[str]:
+        """The words that may be in a query."""
+        operation = openapi()["paths"].get(path, {}).get(method.lower(), {})
+        named = operation.get("parameters", ())
+        return frozenset(one["name"] for one in named if one["in"] == "query")
+
     api.state.scopes = scopes
+    api.state.words_of = words_of
     api.openapi = openapi  # type: ignore[method-assign]
 
 

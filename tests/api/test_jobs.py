@@ -246,6 +246,13 @@ def test_a_list_that_cannot_be(api: Client, query: dict[str, Any], field: str) -
     assert problem(api.get("/v1/jobs", **query), 422)["errors"][0]["field"] == field
 
 
+def test_a_word_that_no_route_knows(api: Client) -> None:
+    found = problem(api.get("/v1/queues", statte="x"), 422)
+    assert found["errors"][0]["field"] == "statte"
+    found = problem(api("DELETE", "/v1/jobs/j", params={"qeue": "x"}), 422)
+    assert "did you mean 'queue'?" in found["detail"]
+
+
 def test_a_job_that_is_not_there(api: Client) -> None:
     for method, path in [
         ("GET", "/v1/jobs/no"),
