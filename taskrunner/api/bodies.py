@@ -13,6 +13,7 @@ from taskrunner.message import LONGEST, LONGEST_NAME
 from taskrunner.options import LONGEST_TEXT
 from taskrunner.retry import Backoff
 from taskrunner.schedules import MOST_CAUGHT_UP
+from taskrunner.unique import Unique
 
 MOST_IN_A_BATCH = 10_000
 MOST_NAMED = 100
@@ -67,7 +68,7 @@ class Body(BaseModel):
     def said(self, *besides: str) -> dict[str, Any]:
         """What was given and is not null, as the App takes it, without what is named."""
         return {
-            name: value.given() if isinstance(value, BackoffBody) else value
+            name: value.given() if isinstance(value, (BackoffBody, UniqueBody)) else value
             for name in self.model_fields_set
             if name not in besides and (value := getattr(self, name)) is not None
         }
@@ -83,6 +84,18 @@ class BackoffBody(Body):
 
     def given(self) -> Backoff:
         return Backoff(**self.model_dump())
+
+
+class UniqueBody(Body):
+    """No second job with the same key while there is one; without a key: with the same arguments."""
+
+    key: Named | float | None = None
+    until: Literal["finished", "started"] = "finished"
+    seconds: Seconds | None = None
+    on_conflict: Literal["reject", "existing", "replace"] = "reject"
+
+    def given(self) -> Unique:
+        return Unique(**self.model_dump())
 
 
 class JobOptions(Body):
@@ -102,6 +115,7 @@ class JobOptions(Body):
     job_id: Named | None = None
     headers: dict[str, StrictStr] | None = None
     durability: Literal["default", "replicated", "fsynced"] | None = None
+    unique: StrictBool | UniqueBody | None = None
 
 
 class Work(BaseModel):

@@ -17,7 +17,7 @@ from typing import Final
 import msgpack
 
 from taskrunner.access import Identity
-from taskrunner.brokers.base import BrokerClient
+from taskrunner.brokers.base import BrokerClient, JobKey
 from taskrunner.errors import OptionError
 from taskrunner.submission import ride_out
 
@@ -32,10 +32,15 @@ class Remembered:
 
     digest: bytes
     job_id: str
-    is_done: bool = False
+    queue: str = ""
+    """where the job is, once it was accepted"""
+
+    @property
+    def is_done(self) -> bool:
+        return self.queue != ""
 
     def pack(self) -> bytes:
-        return bytes(msgpack.packb([self.digest, self.job_id, self.is_done]))
+        return bytes(msgpack.packb([self.digest, self.job_id, self.queue]))
 
     @classmethod
     def unpack(cls, packed: bytes) -> Remembered:
@@ -68,9 +73,9 @@ class Repeats:
             )
         return known or new
 
-    def conclude(self, known: Remembered) -> None:
-        """The job was accepted."""
-        self._put(replace(known, is_done=True), expect=known.pack())
+    def conclude(self, known: Remembered, job: JobKey) -> None:
+        """It was accepted, and came to this job."""
+        self._put(replace(known, job_id=job.id, queue=job.queue), expect=known.pack())
 
     def forget(self, known: Remembered) -> None:
         """It was refused: the key may be used again."""

@@ -29,10 +29,12 @@ class Problem(BaseModel):
 
 
 class Submitted(BaseModel):
+    """A job that was accepted; `state` is null where it was accepted long ago, and is gone."""
+
     id: str
     queue: str
     task: str
-    state: str
+    state: str | None
 
 
 class ItemAnswer(BaseModel):

@@ -18,10 +18,12 @@ from taskrunner.api.caller import Caller, Needs
 from taskrunner.api.idempotency import Remembered, Repeats
 from taskrunner.api.problems import invalid, problem_of
 from taskrunner.api.shapes import BatchAnswer, Submitted
+from taskrunner.brokers.base import JobKey
 from taskrunner.clock import SYSTEM_CLOCK
 from taskrunner.declaring import call_of
-from taskrunner.errors import BrokerError, TaskrunnerError
+from taskrunner.errors import BrokerError, JobNotFound, TaskrunnerError
 from taskrunner.ids import new_id
+from taskrunner.job import Job
 from taskrunner.message import Message
 from taskrunner.states import State
 
@@ -47,27 +49,38 @@ async def submit(
 ) -> Response:
     if idempotency_key is None:
         message = _message(wanted, caller)
-        await caller.app.asubmit(message)
-        return _accepted(request, message)
+        return _accepted(request, await _said(message, await caller.app.asubmit(message)))
     repeats = Repeats(caller.app.broker, caller.identity, idempotency_key)
     body, job_id = await request.body(), wanted.job_id or new_id()
     _message(wanted, caller)  # what is wrong with it does not use up the key
     known = await asyncio.to_thread(repeats.remember, body, job_id)
+    if known.is_done:
+        said = await _again(caller, known, wanted.task)
+        return _accepted(request, said, repeated=True)
     message = _message(wanted, caller, job_id=known.job_id)
-    if not known.is_done:
-        await _once(caller, replace(message, call=known.call), repeats, known)
-    return _accepted(request, message, repeated=known.is_done)
+    job = await _once(caller, replace(message, call=known.call), repeats, known)
+    return _accepted(request, await _said(message, job))
 
 
-async def _once(caller: Caller, message: Message, repeats: Repeats, known: Remembered) -> None:
+async def _again(caller: Caller, known: Remembered, task: str) -> dict[str, Any]:
+    """What is said of a job that was accepted before; nobody knows the state of one that is gone."""
+    said = {"id": known.job_id, "queue": known.queue, "task": task}
     try:
-        await caller.app.asubmit(message)
+        return {**said, "state": await caller.app.job(known.job_id, known.queue).astate()}
+    except JobNotFound:
+        return {**said, "state": None}
+
+
+async def _once(caller: Caller, message: Message, repeats: Repeats, known: Remembered) -> Job[Any]:
+    try:
+        job = await caller.app.asubmit(message)
     except BrokerError:
         raise  # it may have been accepted: a repeat has to be the same job
     except TaskrunnerError:
         await asyncio.to_thread(repeats.forget, known)
         raise
-    await asyncio.to_thread(repeats.conclude, known)
+    await asyncio.to_thread(repeats.conclude, known, JobKey(message.queue, job.id))
+    return job
 
 
 def _message(wanted: NewJob, caller: Caller, **options: Any) -> Message:
@@ -79,19 +92,26 @@ def _message(wanted: NewJob, caller: Caller, **options: Any) -> Message:
     return message
 
 
-def _accepted(request: Request, message: Message, *, repeated: bool = False) -> Response:
-    place = f"{request.scope.get('root_path', '')}/v1/jobs/{quote(message.id, safe='')}"
-    headers = {"location": f"{place}?queue={quote(message.queue, safe='')}"}
+def _accepted(request: Request, said: dict[str, Any], *, repeated: bool = False) -> Response:
+    place = f"{request.scope.get('root_path', '')}/v1/jobs/{quote(said['id'], safe='')}"
+    headers = {"location": f"{place}?queue={quote(said['queue'], safe='')}"}
     if repeated:
         headers["idempotency-replayed"] = "true"
-    return to_json(_said(message), 202, headers)
+    return to_json(said, 202, headers)
 
 
-def _said(message: Message) -> dict[str, Any]:
+async def _said(message: Message, job: Job[Any]) -> dict[str, Any]:
+    """What a submission is answered with. It may have come to a job that was there already."""
+    known = {"id": job.id, "queue": message.queue, "task": message.task}
+    if job.id != message.id:
+        return {**known, "state": await job.astate()}
+    return {**known, "state": _first_state(message)}
+
+
+def _first_state(message: Message) -> State:
     timing = message.timing
     is_late = bool(timing.delay) or (timing.eta or 0.0) > SYSTEM_CLOCK.wall()
-    state = State.SCHEDULED if is_late else State.PENDING
-    return {"id": message.id, "queue": message.queue, "task": message.task, "state": state}
+    return State.SCHEDULED if is_late else State.PENDING
 
 
 @router.post(
@@ -110,13 +130,13 @@ async def submit_many(wanted: NewJobs, caller: Submitter) -> Response:
         if not isinstance(one, Message):
             items.append({"status": one["status"], "problem": one})
             continue
-        refused = next(jobs).rejection
-        problem = refused and problem_of(refused)
-        items.append(
-            {"status": problem["status"], "problem": problem, "id": one.id}
-            if problem
-            else {"status": 202, **_said(one)}
-        )
+        job = next(jobs)
+        if job.rejection is not None:
+            problem = problem_of(job.rejection)
+            items.append({"status": problem["status"], "problem": problem, "id": job.id})
+        else:
+            known = {"id": job.id, "queue": one.queue, "task": one.task}
+            items.append({"status": 202, **known, "state": _first_state(one)})
     accepted = sum(item["status"] == 202 for item in items)
     caller.note(
         "submit many",

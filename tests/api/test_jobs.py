@@ -54,6 +54,7 @@ def test_every_option_of_enqueue_is_an_option_here(api: Client) -> None:
         "job_id": "a/b",
         "headers": {"k": "v"},
         "durability": "default",
+        "unique": {"key": "k", "until": "started"},
     }
     answer = api.post("/v1/jobs", {"task": "t", **options})
     assert answer.json()["state"] == "scheduled"
@@ -143,6 +144,15 @@ def test_too_much_is_413(app: App, api: Client) -> None:
 
 
 # -- each request once
+
+
+def test_a_unique_job_may_be_answered_by_the_one_that_is_there(api: Client) -> None:
+    body = {"task": "t", "unique": {"key": "k", "on_conflict": "existing"}, "delay": 60}
+    first, second = (api.post("/v1/jobs", body) for _ in range(2))
+    assert first.json() == second.json()
+    assert problem(api.post("/v1/jobs", {"task": "t", "unique": {"key": "k"}}), 409)["job_id"]
+    found = problem(api.post("/v1/jobs", {"task": "t", "unique": {"until": "then"}}), 422)
+    assert "unique" in found["errors"][0]["field"]
 
 
 def test_the_same_request_under_the_same_key_is_one_job(api: Client, app: App) -> None:
