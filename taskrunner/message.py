@@ -32,6 +32,7 @@ from typing import Any, Final, NamedTuple
 import msgpack
 
 from taskrunner.errors import LaterMessage, MessageError
+from taskrunner.wireprefix import Prefixes
 
 VERSION: Final = 1
 PARKED_FOR_TASK: Final = "task:"
@@ -190,9 +191,16 @@ class Message:
         return b"\x93\x01" + self.header.packed + lead + body
 
 
+_before: Final = Prefixes[Header]()
+
+
 def unpack(wire: bytes) -> tuple[Header, bytes]:
     """The header and the body of a wire. Raises MessageError for anything that is not one, and
     LaterMessage for one that a later version may be able to read."""
+    return _before.find(wire) or _read(wire)
+
+
+def _read(wire: bytes) -> tuple[Header, bytes]:
     try:
         version, header, body = msgpack.unpackb(
             wire, raw=False, strict_map_key=True, max_array_len=MOST_ITEMS, max_map_len=MOST_ITEMS
@@ -209,7 +217,9 @@ def unpack(wire: bytes) -> tuple[Header, bytes]:
         raise MessageError(f"message version {version}; this node reads version {VERSION}")
     if not isinstance(header, dict) or not isinstance(body, bytes):
         raise MessageError("not a message: the header is not a map or the body not bytes")
-    return Header.from_map(header), body
+    found = Header.from_map(header)
+    _before.learn(wire, found)
+    return found, body
 
 
 def _later(version: int) -> LaterMessage:

@@ -56,6 +56,9 @@ def _check(name: str, value: Any, *, lowest: float) -> None:
         raise OptionError(f"backoff {name}={value!r}: expected a number of at least {lowest}")
 
 
+_SAYS_NOTHING: Final = (None, None, None, None, None)
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What a node must know of a task to judge its runs. Durations in seconds."""
@@ -69,6 +72,9 @@ class Policy:
 
     def overridden(self, header: Header) -> Policy:
         """This policy with what the job's own header says put over it."""
+        said = (header.timeout, header.retries, header.retry_on, header.retention, header.backoff)
+        if said == _SAYS_NOTHING:
+            return self
         changes: dict[str, Any] = {}
         for name in ("timeout", "retries", "retry_on", "retention"):
             value = getattr(header, name)
@@ -76,7 +82,7 @@ class Policy:
                 changes[name] = value
         if header.backoff is not None:
             changes["backoff"] = Backoff(*header.backoff)
-        return replace(self, **changes) if changes else self
+        return replace(self, **changes)
 
     def pack(self) -> list[Any]:
         """As plain values, for the manifest of a fork server."""

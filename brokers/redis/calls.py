@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NoReturn, TypeVar
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from taskrunner.brokers.base import JobKey, Note, Outcome
 from taskrunner.brokers.redis.address import CLUSTER
@@ -36,6 +36,14 @@ class Calls:
 
     def results(self, commands: Sequence[Command[Any]], timeout: float | None = None) -> list[Any]:
         """The same, with errors of servers in their places: for `Partly`."""
+        if (
+            len(commands) == 1
+        ):  # as a node fetches and settles: straight ahead, as long as that goes
+            (reply,) = self._connections.exchange((self._scripts.request(commands[0]),), timeout)
+            if not isinstance(reply, ResponseError):
+                return [commands[0].parse(reply)]
+            if not isinstance(reply, NoScriptError):
+                return [reply]
         return self._connections.talk(self._scripts.run(commands), timeout)
 
     def partly(self) -> Partly:

@@ -127,19 +127,24 @@ class Listener:
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         poll.register(self._reporter.wake_fd, select.POLLIN)
-        beaten, patience = monotonic(), BEAT_S
+        now = monotonic()
+        tick_at = beat_at = now + BEAT_S
         while not self._stopped:
-            ready = [fd for fd, _ in poll.poll(patience * 1000)]
+            ready = [fd for fd, _ in poll.poll(max(0.0, tick_at - now) * 1000)]
             if self._fd in ready and not self._read():
                 return
             if self._reporter.wake_fd in ready:
                 self._reporter.woken()
             now = monotonic()
-            if now - beaten >= BEAT_S:
-                beaten = now
+            if ready:
+                # Not now: the main thread may just have got work, and needs the interpreter for it.
+                tick_at = min(tick_at, now + TICK_S)
+            if now < tick_at:
+                continue
+            if now >= beat_at:
+                beat_at = now + BEAT_S
                 self._reporter.send(Kind.BEAT)
-            busy = self._hears.tick()
-            patience = TICK_S if busy else max(0.0, beaten + BEAT_S - now)
+            tick_at = now + TICK_S if self._hears.tick() else beat_at
 
     def _read(self) -> bool:
         try:
