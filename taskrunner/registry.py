@@ -6,6 +6,7 @@ entry points (`taskrunner.brokers`, `taskrunner.backends`).
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import operator
@@ -72,6 +73,15 @@ def backend_from_url(url: str, *, namespace: str) -> ResultBackend:
     `broker_from_url`."""
     kind = _lookup("backend", url, _registered_backends, BACKENDS)
     return kind.from_url(url, namespace=namespace)  # type: ignore[no-any-return]
+
+
+def preload(broker: str, backend: str | None) -> None:
+    """Import what these URLs name, and open nothing: processes that are forked after this need not
+    import it each for itself. What they do not name is passed over."""
+    with contextlib.suppress(OptionError):
+        _lookup("broker", broker, _registered_brokers, BROKERS)
+    with contextlib.suppress(OptionError):
+        _lookup("backend", backend or broker, _registered_backends, BACKENDS)
 
 
 def _lookup(

@@ -168,6 +168,7 @@ class ForkServer:
         try:
             self._app = load(spec)
             schedules = self._app.schedules.judged()
+            registry.preload(self._app.config.broker, self._app.config.backend)
         except AppNotFound as error:
             self._send(Line.REFUSED, str(error), error.user_traceback)
             return

@@ -14,7 +14,7 @@ import pytest
 from taskrunner import State
 from taskrunner.cli.exits import Exit
 from taskrunner.testing.waiting import eventually
-from tests.process.apps import hazards
+from tests.process.apps import forked, hazards
 from tests.process.conftest import Fleet, children_of, descendants, lines
 
 NAME = "tests.process.apps.basic."
@@ -30,6 +30,18 @@ def test_threads_left_by_the_import_are_named_and_children_import_themselves(
     fleet.start("--processes", "2", target="tests.process.apps.threaded:app")
     assert fleet.app().enqueue(NAME + "add", args=(1, 2)).result(timeout=30) == 3
     assert "left running" in fleet.log()
+
+
+def test_children_import_nothing_that_the_fork_server_could_have_for_them(fleet: Fleet) -> None:
+    """Each import after the fork costs each child its time and memory, and is of whatever code is on
+    the disk by then."""
+    fleet.start("--processes", "1", target="tests.process.apps.forked:app")
+    app = fleet.app()
+    app.task(name="late")(forked.late.fn)
+    found = app.enqueue("late").result(timeout=30)
+    assert isinstance(found, list)
+    ours = [name for name in found if name.startswith(("taskrunner.", "redis", "hiredis"))]
+    assert ours == []
 
 
 def test_children_that_cannot_start_end_the_node_with_one_sentence(fleet: Fleet) -> None:
