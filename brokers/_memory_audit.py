@@ -75,10 +75,15 @@ class _QueueAudit:
             index = getattr(queue, name)
             for job_id in index.ids():
                 yield name, job_id, partial(index.discard, job_id)
-        for kind, sets in (("parked", queue.parked), ("held", queue.held)):
-            for key, ids in sets.items():
-                for job_id in ids:
-                    yield f"{kind}:{key}", job_id, partial(ids.pop, job_id, None)
+        for key, line in queue.parked.items():
+            for job_id in line:
+                yield f"parked:{key}", job_id, partial(line.discard, job_id)
+        for node, held in queue.held.items():
+            for job_id in held:
+                yield f"held:{node}", job_id, partial(held.pop, job_id, None)
+        for scope, places in queue.limits.places.items():
+            for job_id in places:
+                yield f"places:{scope}", job_id, partial(places.pop, job_id, None)
 
     def jobs(self) -> None:
         """Each is in the indexes of its state."""
@@ -102,7 +107,9 @@ class _QueueAudit:
                 queue.ready.add(job, head=True)
                 queue.ready.counts[job.priority] -= 1  # it was counted
             elif kind == "parked":
-                queue.parked.setdefault(key, {})[job.id] = None
+                queue.parking.park(job, key)
+            elif kind == "places" and job.place is not None:
+                queue.limits.places.setdefault(job.place, {})[job.id] = None
             else:
                 getattr(queue, kind).add(job.id, _time_of(job, kind, self._now))
 
@@ -150,6 +157,8 @@ def _indexes_of(job: Job) -> list[str]:
             found = [f"parked:{job.park_key or ''}", "parked_until"]
         case State.ACTIVE:
             found = [f"held:{job.node or ''}"]
+            if job.place is not None:
+                found.append(f"places:{job.place}")
         case State.FAILED:
             found = ["failed"]
         case _:

@@ -101,7 +101,7 @@ class Desk(Directory):
                 else:
                     answers.append((only is None or job.state is only) and act(queue, job))
             for name in {key.queue for key in keys} & self._queues.keys():
-                self._queues[name].ring_idle()
+                self._queues[name].ring_idle(self.now())
             return answers
 
 

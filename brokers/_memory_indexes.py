@@ -37,8 +37,17 @@ class TimeIndex:
         if entry is not None:
             del self._entries[bisect_left(self._entries, entry)]
 
+    def __iter__(self) -> Iterator[str]:
+        return iter([job_id for _, _, job_id in self._entries])
+
+    def __contains__(self, job_id: object) -> bool:
+        return job_id in self._entry_of
+
     def ids(self) -> list[str]:
         return list(self._entry_of)
+
+    def first(self) -> str | None:
+        return self._entries[0][2] if self._entries else None
 
     def soonest(self) -> float | None:
         return self._entries[0][0] if self._entries else None
@@ -111,6 +120,17 @@ class ReadyLists:
                 if job.ticket == ticket:
                     return job
         return None
+
+    def first(self) -> Job | None:
+        """The most urgent job; it stays."""
+        job = self.pop()
+        if job is not None:
+            self.put_back(job)
+        return job
+
+    def put_back(self, job: Job) -> None:
+        """What was popped a moment ago."""
+        self._lists[job.priority].appendleft((job.ticket, job))
 
     def entries(self) -> list[Job]:
         """The jobs of all entries that count, most urgent first."""

@@ -15,6 +15,7 @@ from taskrunner.brokers.base import (
     Outcome,
     OutcomeKind,
 )
+from taskrunner.limits import OwnLimits, Scope
 from taskrunner.message import ErrorInfo, Lock, Message
 from taskrunner.states import FINISHED, State
 
@@ -74,6 +75,13 @@ class Job:
     """its node runs nothing else, and the crash of this number ends the job; 0: that is not known"""
     lock: Lock | None = None
     lock_ends: float = inf
+    task: str = ""
+    own: OwnLimits | None = None
+    """what it says of its limits"""
+    place: Scope | None = None
+    """in which it is counted while it is active"""
+    rank: float = 0.0
+    """its place in the line behind a gate"""
 
     @classmethod
     def from_message(cls, message: Message, now: float) -> Job:
@@ -95,6 +103,7 @@ class Job:
         eta = _moment(timing.eta, timing.delay, now)
         self.state = State.SCHEDULED if eta is not None and eta > now else State.PENDING
         self.wire, self.priority = message.wire, message.priority
+        self.task, self.own = message.task, OwnLimits.read(message.header.limit_keys)
         self.eta, self.deadline = eta, timing.deadline
         self.expires_at = _moment(timing.expires_at, timing.expires_in, now)
         self.lock = lock

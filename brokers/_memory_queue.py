@@ -14,20 +14,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from taskrunner.brokers._memory_admission import Admission, Taken
 from taskrunner.brokers._memory_indexes import Leases, ReadyLists, TimeIndex
 from taskrunner.brokers._memory_job import Job, Tombstone
+from taskrunner.brokers._memory_limits import NEVER, LimitBook, Refusal
 from taskrunner.brokers._memory_locks import Locks
 from taskrunner.brokers._memory_mailbox import PostOffice
+from taskrunner.brokers._memory_parking import Parking
 from taskrunner.brokers._memory_slots import SlotBook
 from taskrunner.brokers.base import (
     REPEATABLE_FOR,
     Bell,
     BellKind,
-    Delivery,
     Limits,
     Outcome,
     QueueStats,
+    Take,
 )
+from taskrunner.limits import WHOLE_QUEUE
 from taskrunner.message import Message
 from taskrunner.states import FINISHED, IDLE, State, check_transition
 
@@ -45,7 +49,6 @@ class Queue:
         self.failures = 0
         self.timers = TimeIndex()
         self.ready = ReadyLists()
-        self.parked: dict[str, dict[str, None]] = {}
         self.parked_until = TimeIndex()
         self.held: dict[str, dict[str, int]] = {}
         """by node: ids and their deliveries' numbers"""
@@ -59,9 +62,20 @@ class Queue:
         self.watchers: dict[str, set[str]] = {}
         self.slots = SlotBook()
         self.locks = Locks(self.jobs)
+        self.limits = LimitBook()
+        self.parking = Parking(
+            jobs=self.jobs,
+            limits=self.limits,
+            first_under=lambda key: self._ring_all(Bell(BellKind.PARKED, self.name, key)),
+        )
         self._limits = limits
         self._office = office
         self._unaudited: list[str] = []
+
+    @property
+    def parked(self) -> dict[str, TimeIndex]:
+        """Ids of waiting jobs by key."""
+        return self.parking.lines
 
     # -- changes
 
@@ -150,65 +164,73 @@ class Queue:
         self.idle.pop(node, None)
         self.last_number.pop(node, None)
 
-    def ring_idle(self) -> None:
+    def ring_idle(self, now: float) -> None:
         """Tell one idle node, and one only, that there is a job; then it is no longer idle."""
-        if self.idle and self.counts[State.PENDING]:
+        if self.idle and self.to_be_had(now):
             node = next(iter(self.idle))
             del self.idle[node]
             self._office.ring(node, Bell(BellKind.READY, self.name))
 
     # -- deliveries
 
-    def take(
-        self, node: str, numbers: range, now: float, *, parked: Sequence[str] = ()
-    ) -> list[Delivery]:
-        """Deliver jobs to a node under these numbers, or answer what they delivered: those parked
-        under `parked`, then ready ones."""
+    def take(self, node: str, numbers: range, now: float, take: Take) -> Taken:
+        """Deliver jobs to a node under these numbers, or answer what they delivered."""
+        admission = Admission(self, take, now)
         if self.last_number.get(node, -1) >= numbers.start:
             jobs = list(self._again(node, numbers))
         else:
-            jobs = list(self._deliver(node, numbers, now, parked))
-        if len(jobs) < len(numbers) and not self.counts[State.PENDING]:
+            jobs = list(admission.deliver(node, numbers) if numbers else ())
+        left = self.to_be_had(now)
+        if len(jobs) < len(numbers) and not left:
             self.idle[node] = None
         else:
             self.idle.pop(node, None)
-            self.ring_idle()
-        return [job.delivery(now) for job in jobs]
+            self.ring_idle(now)
+        times = self.parking.times() if admission.has_closed else []
+        opens_in = max(0.0, times[0] - now) if times else None
+        return Taken([job.delivery(now) for job in jobs], left, admission.withheld, opens_in)
+
+    def to_be_had(self, now: float) -> int:
+        """How many jobs a fetch might get now."""
+        return self.parking.to_be_had(self.counts[State.PENDING], now)
 
     def _again(self, node: str, numbers: range) -> Iterator[Job]:
         held = {number: job_id for job_id, number in self.held.get(node, {}).items()}
         return (self.jobs[held[number]] for number in numbers if number in held)
 
-    def _deliver(
-        self, node: str, numbers: range, now: float, parked: Sequence[str]
-    ) -> Iterator[Job]:
-        waiting = [self.jobs[job_id] for key in parked for job_id in self.parked.get(key, ())]
-        waiting.reverse()
-        for number in numbers:
-            job = self._next_admitted(now, waiting)
-            if job is None:
-                return
-            job.deliver_to(node, number)
-            self.last_number[node] = number
-            self.move(job, State.ACTIVE)
-            yield job
-
-    def _next_admitted(self, now: float, waiting: list[Job]) -> Job | None:
-        while (job := waiting.pop() if waiting else self.ready.pop()) is not None:
-            if self._admit(job, now):
-                return job
-        return None
-
-    def _admit(self, job: Job, now: float) -> bool:
-        """Whether a job may start; one that may not has left where it waited after this."""
+    def settle_late(self, job: Job, now: float) -> bool:
+        """End a job that must not start any more; whether it was one."""
         if job.expires_at is not None and job.expires_at <= now:
             self.finish(job, State.EXPIRED, now)
         elif job.deadline is not None and job.deadline <= now:
             job.reason = "deadline"
             self.finish(job, State.FAILED, now)
         else:
-            return True
-        return False
+            return False
+        return True
+
+    def hold_back(self, job: Job, refusal: Refusal) -> None:
+        """Park a job behind a gate, where it was not before."""
+        if job.state is State.WAITING:
+            self.parking.unpark(job)
+            job.park_key = refusal.key
+            self.parking.park(job, refusal.key)
+        else:
+            job.rank = self.parking.rank(job)
+            job.park_key, job.park_ends = refusal.key, NEVER
+            self.move(job, State.WAITING)
+        self.parking.close(refusal)
+
+    def stay(self, job: Job) -> None:
+        """A job that could be had is not taken."""
+        if job.state is State.PENDING:
+            self.ready.put_back(job)
+
+    def _give_back_place(self, job: Job) -> None:
+        """A delivery is over."""
+        key = self.limits.release(job)
+        if key is not None or WHOLE_QUEUE in self.limits.set:
+            self.parking.open_gates(key or "")
 
     def release(self, job: Job, outcome: Outcome, now: float) -> None:
         """Move a job that was just settled from its node to where its outcome sends it."""
@@ -226,6 +248,11 @@ class Queue:
             self.move(job, state, head=True)
 
     # -- questions
+
+    def due_times(self, until: float, limit: int) -> list[float]:
+        """When jobs fall due, and when the first gate opens."""
+        gates = [at for at in self.parking.times() if at <= until]
+        return sorted([*self.timers.times_until(until, limit), *gates[:1]])[:limit]
 
     def tombstone(self, job_id: str, now: float) -> Tombstone | None:
         found = self.tombstones.get(job_id)
@@ -245,6 +272,8 @@ class Queue:
 
     def sweep(self, now: float, limit: int) -> int:
         done = 0
+        self.limits.tidy(now)
+        self.parking.open_gates()  # the clock may have gone back
         for chore in (
             self._remove_old,
             self._drop_failed,
@@ -319,7 +348,7 @@ class Queue:
             case State.SCHEDULED | State.RETRYING:
                 self.timers.add(job.id, job.eta or 0.0)
             case State.WAITING:
-                self._park(job, job.park_key or "")
+                self.parking.park(job, job.park_key or "")
                 self.parked_until.add(job.id, job.park_ends)
             case State.ACTIVE:
                 self.held.setdefault(job.node or "", {})[job.id] = job.number or 0
@@ -330,12 +359,6 @@ class Queue:
         if job.state in IDLE and job.expires_at is not None:
             self.expiring.add(job.id, job.expires_at)
 
-    def _park(self, job: Job, key: str) -> None:
-        if key not in self.parked:
-            self.parked[key] = {}
-            self._ring_all(Bell(BellKind.PARKED, self.name, key))
-        self.parked[key][job.id] = None
-
     def _leave(self, job: Job) -> None:
         self.counts[job.state] -= 1
         self.expiring.discard(job.id)
@@ -345,10 +368,11 @@ class Queue:
             case State.SCHEDULED | State.RETRYING:
                 self.timers.discard(job.id)
             case State.WAITING:
-                _drop(self.parked, job.park_key or "", job.id)
+                self.parking.unpark(job)
                 self.parked_until.discard(job.id)
             case State.ACTIVE:
                 _drop(self.held, job.node or "", job.id)
+                self._give_back_place(job)
             case State.FAILED:
                 self.failed.discard(job.id)
             case _:

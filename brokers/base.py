@@ -16,6 +16,7 @@ The contract in words is docs/writing-a-broker.md; the contract as a test is
       operate   jobs, requeue, delete, reschedule (in `desk`)
       records   put_record, records, remove_record (in `records`)
       schedules tick, slots, close_slots (in `slots`)
+      hold      set_limit, pause, resume, limits (in `limits`), and of nodes declare_limits
 
 Tokens. A delivery is fenced by its token: the node's id and a number the node never uses twice.
 The record keeps the token of the last delivery and whether it was settled. A write that carries
@@ -52,6 +53,7 @@ from typing import ClassVar
 
 from taskrunner.brokers.desk import ALWAYS, BY_TIME, MOST_IN_A_PAGE, Page, ServesOperators, Span
 from taskrunner.brokers.findings import Finding, FindingKind, Remark
+from taskrunner.brokers.limits import DeclaresLimits, KeepsLimits, LimitState
 from taskrunner.brokers.records import KeepsRecords
 from taskrunner.brokers.slots import (
     CLAIMED,
@@ -123,9 +125,11 @@ __all__ = [
     "JobKey",
     "JobRecord",
     "KNOWN_FOR",
+    "KeepsLimits",
     "KeepsRecords",
     "KeepsSlots",
     "LOSSES_OF_SUSPECTS",
+    "LimitState",
     "Limits",
     "MOST_IN_A_PAGE",
     "Mailbox",
@@ -170,7 +174,7 @@ class Mailbox(ABC):
     def close(self) -> None: ...
 
 
-class BrokerClient(ServesOperators, KeepsRecords, KeepsSlots):
+class BrokerClient(ServesOperators, KeepsRecords, KeepsSlots, KeepsLimits):
     """What producers, waiters and onlookers need of a broker: submit, listen, control, look.
 
     `worker.upcall` implements no more than this, over the pipe to a supervisor. Thread-safe; a
@@ -256,7 +260,7 @@ class BrokerClient(ServesOperators, KeepsRecords, KeepsSlots):
         """The store's clock, skew included; seconds since the epoch."""
 
 
-class Broker(BrokerClient):
+class Broker(BrokerClient, DeclaresLimits):
     """A store of jobs, whole: what a supervisor needs besides."""
 
     schemes: ClassVar[tuple[str, ...]]
@@ -280,7 +284,8 @@ class Broker(BrokerClient):
         delivered nothing, it is a new asking. A queue that gave less than its limit lists the node
         as idle; one that gave its limit and has more rings the next idle node. A job that is
         past its `expires` (also one that has run before) or its `deadline` is settled here
-        (expired; failed with reason `deadline`), not delivered. Raises NodeLost where a queue of
+        (expired; failed with reason `deadline`), not delivered. One that a limit or a pause holds
+        back is parked here (see `limits`). Raises NodeLost where a queue of
         the plan does not know the node; what other queues delivered is then found by asking again.
         """
 
@@ -303,12 +308,13 @@ class Broker(BrokerClient):
 
     @abstractmethod
     def due(self, queues: Sequence[str], horizon: float, limit: int) -> list[Due]:
-        """Times within `horizon` seconds at which scheduled or retrying jobs fall due, soonest
-        first, at most `limit` for each queue."""
+        """Times within `horizon` seconds at which scheduled or retrying jobs fall due, or the next
+        of the jobs that a limit holds back may go, soonest first, at most `limit` for each queue."""
 
     @abstractmethod
     def promote(self, queues: Sequence[str], limit: int) -> int:
-        """Make up to `limit` due jobs of each queue pending, soonest first; how many in all."""
+        """Make up to `limit` due jobs of each queue pending, soonest first; how many in all. And
+        ring an idle node where the time has come for jobs that a limit held back."""
 
     # -- nodes
 

@@ -16,8 +16,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+from taskrunner.brokers._memory_admission import Taken
 from taskrunner.brokers._memory_audit import audit
 from taskrunner.brokers._memory_desk import Desk
+from taskrunner.brokers._memory_holds import Holds
 from taskrunner.brokers._memory_job import Job
 from taskrunner.brokers._memory_queue import Queue
 from taskrunner.brokers.base import (
@@ -49,7 +51,7 @@ from taskrunner.message import EXISTING, REPLACE, Message
 from taskrunner.states import FINISHED, IDLE, State
 
 
-class MemoryBroker(Desk):
+class MemoryBroker(Holds, Desk):
     """Jobs in the memory of this process; they end with it."""
 
     capabilities = Capabilities(results=True, shared=False, durable=False)
@@ -79,7 +81,7 @@ class MemoryBroker(Desk):
         with self._lock:
             receipts = [self._enqueue(message) for message in messages]
             for name in {message.queue for message in messages}:
-                self._queues[name].ring_idle()
+                self._queues[name].ring_idle(self.now())
             return receipts
 
     async def aenqueue(self, messages: Sequence[Message]) -> list[Receipt]:
@@ -158,19 +160,24 @@ class MemoryBroker(Desk):
     def fetch(self, node: str, plan: Sequence[Take], first: int) -> Fetched:
         with self._lock:
             queues = [self._queue_of(node, take.queue) for take in plan]
+            found: dict[str, Taken] = {}
             deliveries: list[Delivery] = []
             now = self.now()
             for queue, take in zip(queues, plan, strict=True):
                 numbers = range(first, first + take.limit)
-                deliveries += queue.take(node, numbers, now, parked=take.parked)
+                found[queue.name] = taken = queue.take(node, numbers, now, take)
+                deliveries += taken.deliveries
                 first += take.limit
-            return Fetched(deliveries, {q.name: q.counts[State.PENDING] for q in queues})
+            left = {name: taken.left for name, taken in found.items()}
+            withheld = frozenset(name for name, taken in found.items() if taken.withheld)
+            opens = {n: t.opens_in for n, t in found.items() if t.opens_in is not None}
+            return Fetched(deliveries, left, withheld, opens)
 
     def settle(self, node: str, outcomes: Sequence[Outcome]) -> list[State | None]:
         with self._lock:
             answers = [self._settle(node, outcome) for outcome in outcomes]
             for name in {outcome.queue for outcome in outcomes} & self._queues.keys():
-                self._queues[name].ring_idle()
+                self._queues[name].ring_idle(self.now())
             return answers
 
     def _settle(self, node: str, outcome: Outcome) -> State | None:
@@ -219,7 +226,7 @@ class MemoryBroker(Desk):
             found = [
                 Due(name, at - now)
                 for name in queues
-                for at in self._queue(name).timers.times_until(now + horizon, limit)
+                for at in self._queue(name).due_times(now + horizon, limit)
             ]
             return sorted(found, key=lambda due: due.wait)
 
@@ -231,7 +238,8 @@ class MemoryBroker(Desk):
         due = queue.timers.pop_until(self.now(), limit)
         for job_id in due:
             queue.move(queue.jobs[job_id], State.PENDING)
-        queue.ring_idle()
+        queue.parking.open_due(self.now())
+        queue.ring_idle(self.now())
         return len(due)
 
     # -- schedules
@@ -240,7 +248,7 @@ class MemoryBroker(Desk):
         with self._lock:
             answers = [self._tick(tick) for tick in ticks]
             for name in {tick.message.queue for tick in ticks}:
-                self._queues[name].ring_idle()
+                self._queues[name].ring_idle(self.now())
             return answers
 
     def _tick(self, tick: Tick) -> Ticked:
@@ -297,7 +305,7 @@ class MemoryBroker(Desk):
                 queue = self._queue(name)
                 queue.forget_node(node)
                 queue.take_back_all(node, self.now(), limit=None, lost=False)
-                queue.ring_idle()
+                queue.ring_idle(self.now())
 
     def reap(self, queues: Sequence[str], limit: int, dead: Sequence[str] = ()) -> int:
         with self._lock:
@@ -312,7 +320,7 @@ class MemoryBroker(Desk):
         # Not only those of just now: a set that was larger than the limit is still there.
         for node in [holder for holder in queue.held if holder not in queue.leases]:
             taken += queue.take_back_all(node, now, limit=limit - taken, lost=True)
-        queue.ring_idle()
+        queue.ring_idle(self.now())
         return taken
 
     def held(self, node: str, queues: Sequence[str]) -> list[tuple[JobKey, int]]:
@@ -331,7 +339,7 @@ class MemoryBroker(Desk):
             done = 0
             for queue in [self._queue(name) for name in queues]:
                 done += queue.sweep(now, limit)
-                queue.ring_idle()
+                queue.ring_idle(self.now())
             return done
 
     def erase(self) -> None:

@@ -39,6 +39,7 @@ COMMANDS_KEPT = 500
 COMMAND_BYTES = 4096
 """The size of a packed command."""
 
+NOTHING_OPENS: Mapping[str, float] = MappingProxyType({})
 NO_DETAILS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -102,6 +103,8 @@ class Take(NamedTuple):
     limit: int
     parked: tuple[str, ...] = ()
     """jobs parked under these keys are taken too, before any ready one; those parked first first"""
+    slots: int | None = None
+    """deliveries that can start at once: those beyond are only of jobs that no limit concerns"""
 
 
 class Delivery(NamedTuple):
@@ -132,7 +135,12 @@ class Delivery(NamedTuple):
 class Fetched(NamedTuple):
     deliveries: list[Delivery]
     left: Mapping[str, int]
-    """by queue asked: how many jobs are still ready there"""
+    """by queue asked: how many jobs are still ready there, and could be had now"""
+    withheld: frozenset[str] = frozenset()
+    """queues in which some were not given because they would not start at once"""
+    opens: Mapping[str, float] = NOTHING_OPENS
+    """by queue: seconds after which more can be had, because a limit held some back that this fetch
+    has met; whoever hears it looks again then, and if he has no room makes others look"""
 
 
 class OutcomeKind(IntEnum):

@@ -3,6 +3,7 @@
     declare   task, tasks, policy
     submit    enqueue, enqueue_many (and a-twins)
     repeat    cron, schedules
+    hold      limits
     look      job
     run       running
     wiring    config, broker, backend, codec, seals, adopt, close
@@ -27,6 +28,7 @@ from taskrunner.config import Config, span
 from taskrunner.declaring import Declare, DeclareSchedule, call_of
 from taskrunner.errors import ArgumentError, DeclarationError, OptionError
 from taskrunner.job import Job
+from taskrunner.limitbook import LimitBook
 from taskrunner.message import Message
 from taskrunner.middleware import Middleware, enqueue_hooks
 from taskrunner.options import NOTHING, OptionArguments, Options, validate_queue_name
@@ -85,6 +87,7 @@ class App:
         self._payload_limit_bytes: int | None = None
         self._seals: Seals | None = None
         self._schedules = Schedules(self)
+        self._limits = LimitBook(self)
 
     def __repr__(self) -> str:
         return f"<App with {len(self._tasks)} tasks>"
@@ -145,6 +148,7 @@ class App:
                 backoff=declared.backoff or Backoff(),
                 retry_on=ANY_ERROR if declared.retry_on is None else declared.retry_on,
                 retention=config.retention_s if declared.retention is None else declared.retention,
+                limit=declared.limit(),
             )
         return found
 
@@ -184,6 +188,11 @@ class App:
         """The schedules of this namespace: add, get, list, remove, pause, resume, trigger, preview,
         history."""
         return self._schedules
+
+    @property
+    def limits(self) -> LimitBook:
+        """What holds jobs back at run time: set, remove, get, list, pause, resume."""
+        return self._limits
 
     # -- submit
 

@@ -35,6 +35,7 @@ BROKER_CALLS = frozenset(
         *("note", "due", "promote", "join", "beat", "commands", "leave", "reap", "held", "sweep"),
         *("tick", "slots", "close_slots", "audit", "remarks"),
         *("jobs", "requeue", "delete", "reschedule"),
+        *("set_limit", "pause", "resume", "limits", "declare_limits"),
     }
 )
 """Methods of a broker; all but `close`, and `set_skew` and `erase`, which no node calls."""

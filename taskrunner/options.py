@@ -15,6 +15,8 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 from taskrunner.errors import OptionError
+from taskrunner.limitkeys import Keys, KeySource, Source, TakesArguments, source
+from taskrunner.limits import Limit, Rate, running
 from taskrunner.message import DURABILITIES, LONGEST, NOW, Header, Timing
 from taskrunner.naming import nearest, qualified_name
 from taskrunner.retry import Backoff
@@ -48,6 +50,10 @@ class OptionArguments(TypedDict, total=False):
     headers: Mapping[str, str]
     durability: Literal["default", "replicated", "fsynced"]
     unique: bool | Unique
+    rate_limit: str | Rate
+    rate_key: KeySource
+    max_running: int
+    running_key: KeySource
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,10 @@ class Options:
     headers: Mapping[str, str] | None = None
     durability: str | None = None
     unique: Unique | Literal[False] | None = None
+    rate_limit: Rate | None = None
+    rate_key: Source | None = None
+    max_running: int | None = None
+    running_key: Source | None = None
 
     @classmethod
     def of(cls, **raw: Any) -> Options:
@@ -113,6 +123,24 @@ class Options:
         if (self.delay, self.eta, self.expires, self.expires_at, self.deadline) == _NO_TIMES:
             return NOW
         return Timing(self.delay, self.eta, self.expires, self.expires_at, self.deadline)
+
+    def limit(self) -> Limit | None:
+        """What a declaration with these options holds its jobs by."""
+        if self.rate_limit is None and self.max_running is None:
+            return None
+        return Limit(self.rate_limit, self.max_running)
+
+    def keys(self, chosen: Options, takes: TakesArguments | None) -> Keys | None:
+        """What jobs with these options, of which some were `chosen` for them, say of their limits.
+        Of the numbers only those travel: the node knows what is declared. Raises OptionError."""
+        said = (self.rate_key, self.running_key, chosen.rate_limit, chosen.max_running)
+        if said == (None, None, None, None):
+            return None
+        for key, limit in (("rate_key", "rate_limit"), ("running_key", "max_running")):
+            is_lone = getattr(self, key) is not None and getattr(self, limit) is None
+            if is_lone and takes is not None:
+                raise OptionError(f"{key} was given, and nothing to count by it: give {limit} too")
+        return Keys(chosen.rate_limit, self.rate_key, chosen.max_running, self.running_key, takes)
 
     def header(self, task: str, *, headers: Mapping[str, str] | None = None) -> Header:
         """The message header that carries what a node needs of these options."""
@@ -273,6 +301,10 @@ _ACCEPT: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "headers": _headers,
     "durability": _durability,
     "unique": accepted_unique,
+    "rate_limit": lambda option, value: Rate.parse(value, option),
+    "rate_key": source,
+    "max_running": lambda option, value: running(value, option),
+    "running_key": source,
 }
 
 OPTION_NAMES: Final = tuple(_ACCEPT)

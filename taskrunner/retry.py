@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from taskrunner.errors import OptionError
+from taskrunner.limits import Limit, Rate
 from taskrunner.message import LONGEST, Header
 from taskrunner.naming import qualified_name
 
@@ -69,6 +70,8 @@ class Policy:
     retry_on: tuple[str, ...] = ANY_ERROR
     """qualified names of exception classes"""
     retention: float = 3600.0
+    limit: Limit | None = None
+    """what holds the task's jobs, in each queue"""
 
     def overridden(self, header: Header) -> Policy:
         """This policy with what the job's own header says put over it."""
@@ -86,19 +89,22 @@ class Policy:
 
     def pack(self) -> list[Any]:
         """As plain values, for the manifest of a fork server."""
+        limit = self.limit
         return [
             self.timeout,
             self.retries,
             list(self.backoff.values()),
             list(self.retry_on),
             self.retention,
+            limit and [limit.rate and str(limit.rate), limit.max_running],
         ]
 
     @classmethod
     def unpack(cls, packed: Sequence[Any]) -> Policy:
         """The policy that `pack` made these values of."""
-        timeout, retries, backoff, retry_on, retention = packed
-        return cls(timeout, retries, Backoff(*backoff), tuple(retry_on), retention)
+        timeout, retries, backoff, retry_on, retention, said = packed
+        limit = Limit(said[0] and Rate.parse(said[0]), said[1]) if said else None
+        return cls(timeout, retries, Backoff(*backoff), tuple(retry_on), retention, limit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, Unpac
 from taskrunner.carried import hints_of, mentions_classes, shaped
 from taskrunner.errors import ArgumentError, DeclarationError, OptionError, PayloadTooLarge
 from taskrunner.ids import new_id
+from taskrunner.limitkeys import Keys
 from taskrunner.message import DEFAULT, LONGEST_NAME, REPLACE, Header, Message, Timing
 from taskrunner.naming import public_module
 from taskrunner.options import NOTHING, OptionArguments, Options
@@ -60,8 +61,8 @@ class Task(Generic[P, R]):
         self.chosen: Options = chosen
         """the options of this copy, which `.options()` made"""
         self.is_async: bool = inspect.iscoroutinefunction(fn)
-        self._submission = Submission(name, declared, self.chosen)
         self._signature = Signature(fn, name)
+        self._submission = Submission(name, declared, self.chosen, self._signature)
         functools.update_wrapper(self, fn, updated=())
 
     def __repr__(self) -> str:
@@ -95,7 +96,7 @@ class Task(Generic[P, R]):
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
         copy.chosen = self.chosen.merged(options)
-        copy._submission = Submission(self.name, self.declared, copy.chosen)
+        copy._submission = Submission(self.name, self.declared, copy.chosen, self._signature)
         return copy
 
     def message(self, *args: P.args, **kwargs: P.kwargs) -> Message:
@@ -138,13 +139,16 @@ class Submission:
         "header",
         "header_size",
         "job_id",
+        "keys",
         "priority",
         "queue",
         "timing",
         "unique",
     )
 
-    def __init__(self, task: str, declared: Options, chosen: Options) -> None:
+    def __init__(
+        self, task: str, declared: Options, chosen: Options, takes: Signature | None = None
+    ) -> None:
         said = declared.merged(chosen)
         self.queue: str = said.queue or DEFAULT_QUEUE
         self.priority: int = DEFAULT_PRIORITY if said.priority is None else said.priority
@@ -160,6 +164,12 @@ class Submission:
         # Only what differs from the declaration travels: the node knows that. Headers are the
         # exception, since no node adds any.
         self.header: Header = chosen.header(task, headers=said.headers)
+        keys = said.keys(chosen, takes)
+        if keys is not None and keys.are_fixed:
+            self.header = replace(self.header, limit_keys=keys.texts((), {}))
+            keys = None
+        self.keys: Keys | None = keys
+        """limits that differ from job to job"""
         self.header_size: int = len(self.header.packed)
 
     def message(self, app: App, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Message:
@@ -168,7 +178,7 @@ class Submission:
         if len(body) > app.payload_limit_bytes:
             raise too_large(self.header.task, body, app.payload_limit_bytes)
         job_id, call = (new_id(), "") if self.job_id is None else (self.job_id, new_id())
-        where = (self.queue, self.header, body, self.priority, self.timing)
+        where = (self.queue, self._header(args, kwargs), body, self.priority, self.timing)
         made = Message(job_id, *where, call, self.durability)
         return made if self.unique is None else self._locked(made, app, args, kwargs)
 
@@ -177,7 +187,7 @@ class Submission:
         not asked for, so its size is yet to be judged; and nobody will wait for a confirmation, so it
         asks for none. Raises ArgumentError."""
         body = app.codec.pack_call(args, kwargs)
-        where = (self.queue, self.header, body, self.priority, self.timing)
+        where = (self.queue, self._header(args, kwargs), body, self.priority, self.timing)
         made = Message(self.job_id or "", *where)
         return made if self.unique is None else self._locked(made, app, args, kwargs)
 
@@ -187,8 +197,13 @@ class Submission:
         """The same as a unique job. Raises OptionError for a key that is none."""
         assert self.unique is not None
         lock = self.unique.lock(self.header.task, args, kwargs, app.codec.pack)
-        header = replace(self.header, unique_key=lock.key)
+        header = replace(message.header, unique_key=lock.key)
         return replace(message, header=header, lock=lock)
+
+    def _header(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Header:
+        if self.keys is None:
+            return self.header
+        return replace(self.header, limit_keys=self.keys.texts(args, kwargs))
 
 
 def too_large(task: str, body: bytes, limit: int) -> PayloadTooLarge:
@@ -205,7 +220,7 @@ class Signature:
     def __init__(self, fn: Callable[..., Any], name: str) -> None:
         self._name = name
         self._fn = fn
-        self._signature = inspect.signature(fn)
+        self.signature = self._signature = inspect.signature(fn)
         # Whether arguments fit depends only on how many are positional and which are named.
         self._fitting: set[tuple[int, tuple[str, ...]]] = set()
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from redis import Redis
 
 from benchmarks.harness.stage import NAMESPACE
-from taskrunner.brokers.base import Outcome, OutcomeKind
+from taskrunner.brokers.base import Outcome, OutcomeKind, Take
 from taskrunner.brokers.redis.batches import blobs, message_row
 from taskrunner.brokers.redis.keys import Keys
 from taskrunner.brokers.redis.scripts import Command, Scripts
@@ -52,7 +52,7 @@ class Floor:
 
     def fetch(self, queue: str, first: int, limit: int) -> Request:
         return self._request(
-            self._scripts.fetch(queue, node=NODE, first=first, limit=limit, park_keys=())
+            self._scripts.fetch(Take(queue, limit), node=NODE, first=first, limit=limit, slots=None)
         )
 
     def settle(self, queue: str, ids: Sequence[str], first: int) -> list[Request]:

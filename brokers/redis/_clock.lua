@@ -22,7 +22,7 @@ end
 
 local P = string.sub(KEYS[1], 1, -5)
 local BELL, QUEUE = ARGV[1], ARGV[2]
-local meta = call('HMGET', KEYS[1], 'skew', 'last', 'since')
+local meta = call('HMGET', KEYS[1], 'skew', 'last', 'since', 'flow')
 local time, skew = call('TIME'), sound(meta[1]) or 0
 -- Milliseconds; `now` has a fraction, so that what happens in order sorts in order.
 local now = time[1] * 1000 + time[2] / 1000 + skew

@@ -135,7 +135,10 @@ end
 
 local function forget_parked(id, key)
   call('ZREM', P .. 'parked:' .. key, id)
-  if bump(P .. 'parked', key, -1) <= 0 then call('HDEL', P .. 'parked', key) end
+  if bump(P .. 'parked', key, -1) <= 0 then
+    call('HDEL', P .. 'parked', key)
+    if string.sub(key, 1, 6) == 'limit:' then call('ZREM', P .. 'gates', key) end
+  end
 end
 
 -- Take a job out of `parked:KEY`.

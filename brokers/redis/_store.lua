@@ -1,7 +1,7 @@
 -- What stores new jobs. Needs _move and _lock.
 -- A row is [id, wire] or [id, wire, priority, call, delay, eta, expires in, expires at, deadline] and,
 -- for a unique job, [key, 1 if until it starts, ms for which, what to do where it is taken] after
--- that; times in ms.
+-- that, and its own limits, packed, after that; times in ms.
 local EXISTING, REPLACE = 1, 2 -- else it is refused
 local IDLE_STATES = { scheduled = true, pending = true, waiting = true, retrying = true }
 local later = {}
@@ -16,6 +16,11 @@ local function options(row, fields)
   end
   if row[9] then fields[#fields + 1] = 'd'; fields[#fields + 1] = floor(row[9]) end
   if row[10] then lock(row[1], row[10], fields) end
+  if row[11] then
+    fields[#fields + 1] = 'L'
+    fields[#fields + 1] = #row[11] <= LONGEST and row[11] or ''
+    if #row[11] > LONGEST then call('HSET', P .. 'more:' .. row[1], 'L', row[11]) end
+  end
   local due = row[6] or row[5] and now + row[5]
   if due then fields[#fields + 1] = 't'; fields[#fields + 1] = floor(due) end
   return due
@@ -47,10 +52,10 @@ local function replace(row, id, job)
   if #later > 0 then schedule('scheduled', later) end
   later = {}
   leave(id, job)
-  call('HDEL', P .. 'job:' .. id, 'p', 'e', 'd', 't', 'w', 'f', 'm', 'o', 'b', 'i', 'g', 'hs', 'he')
-  call('HDEL', P .. 'more:' .. id, 'm', 'g')
+  call('HDEL', P .. 'job:' .. id, 'p', 'e', 'd', 't', 'w', 'f', 'm', 'o', 'b', 'i', 'g', 'hs', 'he', 'L')
+  call('HDEL', P .. 'more:' .. id, 'm', 'g', 'L')
   call('UNLINK', P .. 'body:' .. id)
-  store({ id, row[2], row[3], '', row[5], row[6], row[7], row[8], row[9], row[10] }, job.q, job.c)
+  store({ id, row[2], row[3], '', row[5], row[6], row[7], row[8], row[9], row[10], row[11] }, job.q, job.c)
   bump(P .. 'job:' .. id, 'hn', 1)
   -- So that a repeat of this call is known.
   local trace = P .. 'job:' .. row[1]

@@ -1,4 +1,4 @@
--- Take jobs back from a node that does not answer for them any more.
+-- Take jobs back from a node that does not answer for them any more. Needs _gates.
 local LOSSES_OF_SUSPECTS = 2
 local ERRORS_KEPT = 20
 
@@ -21,6 +21,7 @@ local function take_one(id, number, node, loss)
   local job = read(id)
   if job.s ~= 'active' or job.o ~= '+' .. number .. ':' .. node then return false end
   count('active', -1)
+  release(id, job)
   if loss > 0 and bump(key, 'l', loss) >= LOSSES_OF_SUSPECTS then call('HSET', key, 'a', 1) end
   local convicted = loss > 0 and job.A and is_convicted(id, job, node)
   if job.u then

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Compare counters with the indexes that can say at once how many there are.
+-- Compare counters with the indexes that can say at once how many there are; and look at what limits keep.
 -- KEYS[1]  meta
 -- ARGV[4]  1: mend what is found
 -- ARGV[5]  packed map: by how much each index is known to differ from the jobs there are
@@ -7,7 +7,7 @@
 -- ARGV[7…] keys under which jobs are parked; those under which some are counted come to them, unless
 --          there are more than one script may read
 -- Returns  findings
--- include: _clock _move _audit
+-- include: _clock _move _gates _audit
 local off, counted, held = cmsgpack.unpack(ARGV[5]), {}, 0
 
 for name, set in pairs({ scheduled = 'scheduled', retrying = 'retrying', failed = 'failed', waiting = 'parking' }) do
@@ -42,4 +42,22 @@ for key in pairs(park_keys) do
     end)
   end
 end
+
+for key in pairs(park_keys) do
+  if is_limit(key) and first_behind(key)[1] and not call('ZSCORE', P .. 'gates', key) then
+    found('unindexed', key, 'jobs wait there, and nothing says until when', function() open_gate(key) end)
+  end
+end
+-- What cannot be read holds everything, until somebody sets it anew: no mending knows better.
+for _, hash in ipairs({ 'limits', 'keylimits' }) do
+  local flat = call('HGETALL', P .. hash)
+  for i = 1, #flat, 2 do
+    local is_sound, limit = pcall(cmsgpack.unpack, flat[i + 1])
+    local is_limit_field = string.find(flat[i], '^[ds]:')
+    if is_limit_field and not (is_sound and type(limit) == 'table' and limit[1] == 1 and #limit >= 5) then
+      found('unreadable', string.sub(flat[i], 3), 'a limit that cannot be read, and so holds all of its jobs')
+    end
+  end
+end
+flush_gates()
 return findings

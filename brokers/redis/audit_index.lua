@@ -2,7 +2,7 @@
 -- Check a slice of an index: each entry has a job, and belongs where it is.
 -- KEYS[1]  meta
 -- ARGV[4]  1: mend what is found
--- ARGV[5]  scheduled, retrying, parking, expiring, done, failed, locks, parked:KEY, active:NODE or
+-- ARGV[5]  scheduled, retrying, parking, expiring, done, failed, locks, parked:KEY, places:SCOPE, active:NODE or
 --          cancel:NODE
 -- ARGV[6]  where to go on; 0: at the beginning
 -- ARGV[7]  how many entries, about
@@ -25,6 +25,7 @@ local function belongs(id, number, job)
   if kind == 'expiring' then return IDLE[state] and job[4] end
   if kind == 'parking' then return state == 'waiting' end
   if kind == 'parked' then return state == 'waiting' and long(id, 'y', job[5] or '') == rest end
+  if kind == 'places' then return state == 'active' and long(id, 'j', job[7] or '') == rest end
   return state == kind
 end
 
@@ -40,7 +41,7 @@ local page = call(is_hash and 'HSCAN' or 'ZSCAN', P .. index, ARGV[6], 'COUNT', 
 for i = 1, #page[2], 2 do
   local id, number = page[2][i], nil
   if is_hash then id, number = page[2][i + 1], page[2][i] end
-  local job = call('HMGET', P .. 'job:' .. id, 's', 'o', 'u', 'e', 'y', 'h')
+  local job = call('HMGET', P .. 'job:' .. id, 's', 'o', 'u', 'e', 'y', 'h', 'j')
   local is_entry = not of_node or number ~= 'last'
   if is_entry and not belongs(id, number, job) then
     local gone = not job[1] or job[1] == 'gone'

@@ -7,7 +7,7 @@
 -- ARGV[7]  packed rows of [kind, id] of keys beside records: `body:` …
 -- Returns  [findings, and rows of [id, priority, entry, last delivery] of pending jobs whose ready
 --          list is too long to look for them]
--- include: _clock _move _take_back _audit
+-- include: _clock _move _gates _take_back _audit
 local SLACK = 2 -- ms by which a time in an index may differ from that in the record
 local lists, budget, unsure = {}, tonumber(ARGV[5]), {}
 
@@ -85,6 +85,9 @@ local function check_active(id, job)
       end
       take_one(id, number, node, 1)
     end, 1, { 'active' })
+  elseif job.j and not call('ZSCORE', P .. 'places:' .. long(id, 'j', job.j), id) then
+    local places = 'places:' .. long(id, 'j', job.j)
+    found('unindexed', id, 'active, and not in ' .. places, function() call('ZADD', P .. places, ms, id) end)
   elseif job.u and call('HGET', P .. 'cancel:' .. node, number) ~= id then
     found('mark', id, 'to be cancelled, and its node is not told', function()
       call('HSET', P .. 'cancel:' .. node, number, id)
@@ -182,5 +185,6 @@ for _, id in ipairs(cmsgpack.unpack(ARGV[6])) do check(id) end
 for _, row in ipairs(cmsgpack.unpack(ARGV[7])) do
   if is_of_type(row[1], row[2]) and call('EXISTS', P .. 'job:' .. row[2]) == 0 then check(row[2]) end
 end
+flush_gates()
 flush()
 return { findings, unsure }

@@ -5,7 +5,7 @@
 -- ARGV[5]  how many jobs may be taken back
 -- ARGV[6…] nodes that have sets here
 -- Returns  [findings, nodes of which more is to be taken back]
--- include: _clock _lease _move _take_back _audit
+-- include: _clock _lease _move _gates _take_back _audit
 local limit, more, known = tonumber(ARGV[5]), {}, {}
 local holders = call('ZRANGE', P .. 'holders', 0, -1, 'WITHSCORES')
 for i = 1, #holders, 2 do
@@ -44,5 +44,6 @@ for i = 6, #ARGV do
     end)
   end
 end
+flush_gates()
 flush()
 return { findings, more }

@@ -88,6 +88,7 @@ class QueueAudit:
         self._mend = asking.mend
         self._nodes: set[str] = set()
         self._park_keys: set[str] = set()
+        self._places: set[str] = set()
         self._unsure: list[Pending] = []
         self._first: dict[int, Walk] = {}
         self._off: Counter[str] = Counter()
@@ -101,6 +102,8 @@ class QueueAudit:
             self._nodes.add(found.rest)
         elif found.kind == "parked:":
             self._park_keys.add(found.rest)
+        elif found.kind == "places:":
+            self._places.add(found.rest)
         elif found.kind == "stats":
             self.has_had_jobs = True
 
@@ -184,7 +187,8 @@ class QueueAudit:
     def _check_indexes(self) -> Iterator[None]:
         of_nodes = [f"{kind}:{node}" for kind in ("active", "cancel") for node in self._nodes]
         parked = [f"parked:{key}" for key in self._park_keys]
-        left = dict.fromkeys([*INDEXES, *sorted(of_nodes), *sorted(parked)], "0")
+        places = [f"places:{scope}" for scope in self._places]
+        left = dict.fromkeys([*INDEXES, *sorted(of_nodes), *sorted(parked), *sorted(places)], "0")
         while left:
             now = list(islice(left, AT_ONCE))
             asked = [

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgpack
 
 from taskrunner.brokers.base import Tick
+from taskrunner.brokers.redis.limit_calls import pack_own
 from taskrunner.message import CONFLICTS, NOW, UNTIL_STARTED, Lock, Message
 
 T = TypeVar("T")
@@ -75,8 +76,9 @@ def windows(blobs: Sequence[tuple[str, Blob]]) -> Iterator[list[tuple[str, Blob]
 
 def message_row(message: Message) -> tuple[Any, ...]:
     """A message as enqueue.lua takes it: short where all options are the defaults."""
-    timing, lock = message.timing, message.lock
-    if timing is NOW and message.priority == 5 and not message.call and lock is None:
+    timing, lock, own = message.timing, message.lock, message.header.limit_keys
+    is_plain = timing is NOW and message.priority == 5 and not message.call
+    if is_plain and lock is None and own is None:
         return message.id, message.wire
     row = (
         message.id,
@@ -89,6 +91,8 @@ def message_row(message: Message) -> tuple[Any, ...]:
         _ms(timing.expires_at),
         _ms(timing.deadline),
     )
+    if own is not None:
+        return *row, lock and _lock_row(lock), pack_own(own)
     return row if lock is None else (*row, _lock_row(lock))
 
 

@@ -66,27 +66,30 @@ class RedisBroker(RedisClient, Broker):
             for start in range(0, max(take.limit, 1), SLICE):
                 limit = min(take.limit - start, SLICE)
                 asked.append(take.queue)
+                slots = None if take.slots is None else max(0, take.slots - start)
                 commands.append(
                     self._scripts.fetch(
-                        take.queue,
-                        node=node,
-                        first=first + start,
-                        limit=limit,
-                        park_keys=take.parked,
+                        take, node=node, first=first + start, limit=limit, slots=slots
                     )
                 )
             first += take.limit
         partly = self._calls.partly()
         fetched = Fetched([], {})
         left: dict[str, int] = {}
+        withheld: set[str] = set()
+        opens: dict[str, float] = {}
         for queue, answer in zip(asked, self._calls.results(commands), strict=True):
             if not partly.answered(answer, queue):
                 continue
             if isinstance(answer, int):
                 raise _lost(node, queue)
             left[queue] = answer[0]
+            if answer[1]:
+                withheld.add(queue)
+            if answer[2] >= 0:
+                opens[queue] = answer[2] / 1000
             fetched.deliveries.extend(replies.deliveries(queue, node, answer))
-        return partly.whole(fetched._replace(left=left))
+        return partly.whole(Fetched(fetched.deliveries, left, frozenset(withheld), opens))
 
     def settle(self, node: str, outcomes: Sequence[Outcome]) -> list[State | None]:
         return self._calls.by_row(

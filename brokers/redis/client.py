@@ -41,6 +41,7 @@ from taskrunner.brokers.redis.connection import Talk
 from taskrunner.brokers.redis.desk import Desk
 from taskrunner.brokers.redis.failures import is_full
 from taskrunner.brokers.redis.keys import Keys
+from taskrunner.brokers.redis.limit_calls import RedisLimits
 from taskrunner.brokers.redis.line import Request
 from taskrunner.brokers.redis.mailbox import RedisMailbox
 from taskrunner.brokers.redis.network import async_connections, connections
@@ -58,7 +59,7 @@ TELL_AGAIN_S: Final = 60.0
 """How often a process that submits jobs tells the directory which queues it knows."""
 
 
-class RedisClient(Desk, BrokerClient):
+class RedisClient(Desk, RedisLimits, BrokerClient):
     """Jobs in Redis, seen from outside a node."""
 
     capabilities = Capabilities(

@@ -14,7 +14,8 @@ Of one queue; the hash tag puts all of them into one slot of a cluster. Times in
       scheduled    zset    ids by the time they fall due
       retrying     zset    the same
       expiring     zset    ids of idle jobs that expire, by the time they do
-      parked:KEY   zset    ids of waiting jobs, in the order in which they were parked
+      parked:KEY   zset    ids of waiting jobs, in the order in which they were parked; under
+                           limit:… in that in which they are to run
       parked       hash    how many, by KEY
       parking      zset    ids of waiting jobs by the time they fail
       active:NODE  hash    ids by delivery number; `last`: the highest number delivered here
@@ -28,12 +29,19 @@ Of one queue; the hash tag puts all of them into one slot of a cluster. Times in
                            and call of one by hand
       firing:NAME  hash    those firings, packed, by name
       locks        hash    ids of jobs by their unique key; it is theirs only while the record says so
+      gates        zset    of keys under which limits hold jobs back: see _gates.lua
+      tats         zset    buckets of rates by the ms up to which they are used
+      places:SCOPE zset    ids of active jobs that max_running counts there
+      limits       hash    what was declared, set and paused, and the time of the first gate (next):
+                           see _limits.lua; keys: 1 if there is something in
+      keylimits    hash    the same for single keys
       done         zset    ids of succeeded, cancelled and expired jobs by the time they may go
       failed       zset    ids by the time they failed
       stats        hash    jobs by state, pending ones by priority (p9 … p0); processed, failures
       nothing      -       never there; named with each script in a cluster, see `scripts`
       meta         hash    skew; last, since: beats; order: a counter; at:PRIORITY, scan: where sweep
-                           goes on; gone: ready lists that it makes anew; off:…: differences
+                           goes on; gone: ready lists that it makes anew; flow: 1 if
+                           there is something in limits; off:…: differences
                            between counters and indexes that it could not clear up; corrected: how often an audit
                            has corrected a counter
 
@@ -43,6 +51,7 @@ Of one queue; the hash tag puts all of them into one slot of a cluster. Times in
       A runs alone on its node: the number of the crash that ends it, or 0
       q generation   h unique key, which is this job's until the end   hs …: until it starts
       he …: until that time   hn how often its message was replaced by that of another call
+      L limits of its own, packed   j the scope in which it has a place
       o last delivery: a mark, its number, ":", its node; the mark is + until it is settled, then
         the letter that the settle was answered
       b started   z finished   i pid   g progress   r result   m reason   v watching mailboxes,
@@ -92,6 +101,10 @@ QUEUE_KEYS: Final = MappingProxyType(
         "leases": "hash",
         "idle": "set",
         "locks": "hash",
+        "gates": "zset",
+        "tats": "zset",
+        "limits": "hash",
+        "keylimits": "hash",
         "done": "zset",
         "failed": "zset",
         "stats": "hash",
@@ -108,6 +121,7 @@ QUEUE_PREFIXES: Final = MappingProxyType(
         "more:": "hash",
         "ready:": "list",
         "parked:": "zset",
+        "places:": "zset",
         "active:": "hash",
         "cancel:": "hash",
         "kept:": "string",

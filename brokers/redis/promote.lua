@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- Make due jobs pending, in the order of their times.
+-- Make due jobs pending, in the order of their times, and open gates whose time has come.
 -- KEYS[1]  meta
 -- ARGV[4]  how many at most
--- Returns  how many
--- include: _clock _move
+-- Returns  how many jobs
+-- include: _clock _move _gates
 local limit, due = tonumber(ARGV[4]), {}
 for _, set in ipairs({ 'scheduled', 'retrying' }) do
   local found = call('ZRANGEBYSCORE', P .. set, '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit)
@@ -23,6 +23,10 @@ end
 for set, ids in pairs(gone) do
   for i = 1, #ids, SLICE do call('ZREM', P .. set, unpack(ids, i, math.min(i + SLICE - 1, #ids))) end
   count(set, -#ids)
+end
+if FLOW then
+  for _, key in ipairs(call('ZRANGEBYSCORE', P .. 'gates', 0, now, 'LIMIT', 0, limit)) do open_gate(key) end
+  flush_gates()
 end
 flush()
 return math.min(limit, #due)

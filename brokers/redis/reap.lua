@@ -4,7 +4,7 @@
 -- ARGV[4]  how many at most
 -- ARGV[5…] nodes that are known to be dead
 -- Returns  how many
--- include: _clock _lease _move _take_back
+-- include: _clock _lease _move _gates _take_back
 local limit, taken = tonumber(ARGV[4]), 0
 for i = 5, #ARGV do
   if call('ZSCORE', HOLDERS, ARGV[i]) or call('EXISTS', P .. 'active:' .. ARGV[i]) == 1 then
@@ -25,5 +25,6 @@ for _, node in ipairs(call('ZRANGEBYSCORE', HOLDERS, 0, 0)) do
   if taken >= limit then break end
   taken = taken + take_from(node, limit - taken, 1)
 end
+flush_gates()
 flush()
 return taken

@@ -61,9 +61,10 @@ def held_jobs(queue: str, flat: Mapping[bytes, bytes]) -> Iterator[tuple[JobKey,
 
 
 def deliveries(queue: str, node: str, flat: Sequence[Any]) -> Iterator[Delivery]:
-    """What fetch.lua answers: id, number, wire and more of each, flat, after one number."""
+    """What fetch.lua answers: id, number, wire and more of each, flat, after three numbers."""
     items = iter(flat)
-    next(items)
+    for _ in range(3):
+        next(items)
     for job_id, number, wire, more in zip(items, items, items, items, strict=True):
         if more is None:
             yield Delivery(queue, text(job_id), node, number, wire, 0, 0, 0, 0, None, None)

@@ -27,9 +27,11 @@ from typing import Any, Final, Generic, TypeVar
 
 from redis.exceptions import NoScriptError, ResponseError
 
+from taskrunner.brokers.base import Take
 from taskrunner.brokers.redis.audit_calls import AuditCalls
 from taskrunner.brokers.redis.connection import Talk
 from taskrunner.brokers.redis.keys import Keys
+from taskrunner.brokers.redis.limit_calls import LimitScripts
 from taskrunner.brokers.redis.line import Reply, Request
 
 T = TypeVar("T")
@@ -71,7 +73,7 @@ class Command(Generic[T]):
     parse: Callable[[Reply], T]
 
 
-class Scripts(AuditCalls):
+class Scripts(AuditCalls, LimitScripts):
     """Every script, called in one namespace.
 
     `queue` is a name, times are milliseconds, and what a reply means stands in the .lua file.
@@ -168,9 +170,10 @@ class Scripts(AuditCalls):
         return self._of_queue("enqueue", queue, _same, rows)
 
     def fetch(
-        self, queue: str, *, node: str, first: int, limit: int, park_keys: Sequence[str]
+        self, take: Take, *, node: str, first: int, limit: int, slots: int | None
     ) -> Command[list[Any] | int]:
-        return self._of_queue("fetch", queue, _same, node, first, limit, *park_keys)
+        room = "" if slots is None else slots
+        return self._of_queue("fetch", take.queue, _same, node, first, limit, room, *take.parked)
 
     def settle(self, queue: str, *, node: str, outcomes: bytes) -> Command[bytes]:
         return self._of_queue("settle", queue, _same, node, outcomes)

@@ -5,7 +5,7 @@
 -- ARGV[5]  packed outcomes, fields in the order of base.Outcome; at most 500
 -- Returns  one letter for each: the job's state after it (S succeeded, F failed, R retrying, P
 --          pending, C cancelled, E expired, W waiting), or - for fenced
--- include: _clock _move _limits
+-- include: _clock _move _gates
 local node = ARGV[4]
 local SUCCEEDED, FAILED, RETRY, RELEASED, CANCELLED, EXPIRED, PARKED = 0, 1, 2, 3, 4, 5, 6
 local FAILURE, CRASH, SUSPICION = 1, 2, 3
@@ -123,6 +123,7 @@ local function settle(id, key, token, row, job)
   end
   if job.s == 'active' then
     count('active', -1)
+    release(id, job)
   elseif kind == RELEASED or kind == RETRY and row[11] <= 0 then
     return 'P' -- it was taken back, and waits where it should
   else
@@ -151,7 +152,6 @@ local function answer(row)
   if job.u then call('HDEL', P .. 'cancel:' .. node, delivery) end
   local letter = settle(id, key, token, row, job)
   if letter ~= 'S' then call('HSET', key, 'o', letter .. token) end
-  release(id)
   return letter
 end
 
@@ -160,5 +160,8 @@ for i, row in ipairs(cmsgpack.unpack(ARGV[5])) do answers[i] = answer(row) end
 if #freed > 0 then call('HDEL', P .. 'active:' .. node, unpack(freed)) end
 if #done > 0 then call('ZADD', P .. 'done', unpack(done)) end
 if #retrying > 0 then schedule('retrying', retrying) end
+if gates_moved then flush_gates() end
+-- The place of the whole queue may be what ready jobs wait for.
+if FLOW and #freed > 0 and call('HEXISTS', P .. 'limits', 's:queue') == 1 then ring_ready() end
 flush()
 return table.concat(answers)

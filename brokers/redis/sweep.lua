@@ -5,10 +5,11 @@
 -- ARGV[5]  ms for which failed jobs are kept
 -- ARGV[6]  how many failed jobs are kept
 -- Returns  how many things were done or looked at in vain; 0: all clean
--- include: _clock _move _take_back _lost
+-- include: _clock _move _gates _take_back _lost
 local FINISHED = { succeeded = true, failed = true, cancelled = true, expired = true }
 local IDLE = { scheduled = true, pending = true, waiting = true, retrying = true }
 local limit, work = tonumber(ARGV[4]), 0
+local TRIED = 20
 
 -- How many more things this slice may do.
 local function room()
@@ -81,7 +82,28 @@ local function drop_entries(priority, owned)
   work = work + dropped + (from > 0 and 1 or 0)
 end
 
+-- What limits leave behind: buckets that are full again, pauses that are over. And gates that only an
+-- event opens are tried, and those that open last: the event may have been lost with a key, the clock may
+-- have gone back.
+local function tidy_limits()
+  local full = call('ZRANGEBYSCORE', P .. 'tats', '-inf', now, 'LIMIT', 0, limit)
+  if #full > 0 then call('ZREM', P .. 'tats', unpack(full)) end
+  if not FLOW then return end
+  for _, hash in ipairs({ 'limits', 'keylimits' }) do
+    local cursor, flat = '0', nil
+    repeat
+      cursor, flat = unpack(call('HSCAN', P .. hash, cursor, 'MATCH', 'p:*', 'COUNT', 1000))
+      for i = 1, #flat, 2 do
+        if (sound(flat[i + 1]) or NEVER) <= now then call('HDEL', P .. hash, flat[i]) end
+      end
+    until cursor == '0'
+  end
+  for _, key in ipairs(call('ZREVRANGEBYSCORE', P .. 'gates', '(' .. NEVER, now, 'LIMIT', 0, TRIED)) do open_gate(key) end
+  for _, key in ipairs(call('ZRANGEBYSCORE', P .. 'gates', NEVER, NEVER, 'LIMIT', 0, TRIED)) do open_gate(key) end
+end
+
 remove_old()
+tidy_limits()
 end_late('expiring', 'expired')
 end_late('parking', 'failed')
 local owned = call('HMGET', P .. 'stats', 'p0', 'p1', 'p2', 'p3', 'p4', 'p5', 'p6', 'p7', 'p8', 'p9')
@@ -89,5 +111,6 @@ for i = 0, 9 do
   drop_entries(tostring(i), (sound(owned[i + 1]) or 0) + (counts['p' .. i] or 0))
 end
 work = work + find_lost(limit)
+flush_gates()
 flush()
 return work

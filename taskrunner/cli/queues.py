@@ -32,20 +32,23 @@ def queues(
 ) -> None:
     """Show the queues of a namespace and how many jobs each has in which state.
 
-    The table leaves out states in which no queue has a job; --json shows them all.
+    The table leaves out states in which no queue has a job; --json shows them all. A queue of which
+    nothing is started is shown as paused.
     """
     with connected(target, broker=broker, namespace=namespace) as app:
         names = app.broker.queues() if queue is None else [validate_queue_name(queue, "--queue")]
         found = app.broker.stats(names)
+        paused = {stats.queue for stats in found if app.limits.get(stats.queue).is_paused}
         where = app.config.namespace
     if wants_json:
-        show_json([_as_map(stats) for stats in found])
+        show_json([{**_as_map(stats), "paused": stats.queue in paused} for stats in found])
     elif not found:
         complain(f"there are no queues in the namespace {where}")
     else:
         columns = [state for state in State if state in _ALWAYS or _occurs(state, found)]
         rows = [
-            [stats.queue, *(stats.counts.get(state, 0) for state in columns)] for stats in found
+            [_shown(stats.queue, paused), *(stats.counts.get(state, 0) for state in columns)]
+            for stats in found
         ]
         show_table(["queue", *columns], rows)
 
@@ -67,6 +70,10 @@ def stats(target: str | None, broker: str | None, namespace: str | None, wants_j
     facts += [(state, found.counts[state]) for state in State]
     facts += [("succeeded ever", found.processed), ("failed ever", found.failed)]
     show_facts(facts)
+
+
+def _shown(queue: str, paused: set[str]) -> str:
+    return f"{queue} (paused)" if queue in paused else queue
 
 
 def _occurs(state: State, found: Sequence[QueueStats]) -> bool:

@@ -67,6 +67,10 @@ def job_options(command: Any) -> Any:
         ("--unique-seconds", "SECONDS", number, "The key is free after that; implies --unique."),
         ("--on-conflict", "HOW", str, "reject, existing or replace; implies --unique."),
         ("--durability", "WHICH", str, "default, replicated or fsynced: what the store confirms."),
+        ("--rate-limit", "RATE", str, "Starts per time: 100/s, 5/m, 1000/h, 100/s burst 20."),
+        ("--rate-key", "KEY", str, "Counted by --rate-limit with the others of this key."),
+        ("--max-running", "N", number, "Runs at once."),
+        ("--running-key", "KEY", str, "Counted by --max-running with the others of this key."),
     ]
     for flag, metavar, kind, text in reversed(described):
         command = click.option(flag, metavar=metavar, type=kind, help=text)(command)

@@ -38,6 +38,7 @@ class Chores:
     def all(self) -> Sequence[Callable[[], bool]]:
         return (
             self.refresh_queues,
+            self._membership.declare_limits,
             self._membership.look_after_orphans,
             self.reconcile,
             self.look_for_parked,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Protocol
 
@@ -16,6 +16,8 @@ from taskrunner.supervisor.outage import Outage, Persistent
 
 FULL_S = 30.0
 """How long to wait when there is no room; whoever makes room wakes the thread."""
+LATE_S = 0.0005
+"""How much later than the store says jobs are asked for that a limit held back."""
 LISTEN_S = 1.0
 """How long bells may go unheard while there is always room and always work."""
 
@@ -66,6 +68,8 @@ class FetchService:
         self._waiting = False
         self._deaf = False
         self._unanswered: list[Take] = []
+        self._opens: dict[str, float] = {}
+        """by queue: the monotonic time at which jobs that a limit held back can be had"""
         self._first = 1
         self._looked_at = self._listened_at = clock.monotonic()
 
@@ -105,6 +109,8 @@ class FetchService:
             self._planner.believe()
         if now - self._listened_at >= LISTEN_S:
             self._listen(0.0)
+        if self._opens:
+            self._look_behind_limits(now)
         plan = self._plan()
         if not plan:
             self._waiting = True
@@ -114,16 +120,25 @@ class FetchService:
             self._waiting = False
             self._fetch(plan)
         else:
-            hungry = not self._planner.hopeful
-            left = max(0.0, self._looked_at + self._idle_look_s - self._clock.monotonic())
-            self._listen(left if hungry else min(FULL_S, left))
+            self._listen(self._patience())
+
+    def _patience(self) -> float:
+        """How long to wait for bells, in seconds."""
+        until = [self._looked_at + self._idle_look_s, *self._opens.values()]
+        left = max(0.0, min(until) - self._clock.monotonic())
+        return min(FULL_S, left) if self._planner.hopeful else left
 
     def _plan(self) -> list[Take]:
         if self._unanswered:
             return self._unanswered
         if self._hears.may_not_fetch():
             return []
-        return self._planner.plan(self._dispatcher.room, self._outage.queues)
+        return self._planner.plan(self._dispatcher.room, self._outage.queues, self._slots())
+
+    def _slots(self) -> int:
+        """How many more jobs could start at once."""
+        _, free, waiting = self._dispatcher.load()
+        return max(0, free - waiting)
 
     def _fetch(self, plan: list[Take]) -> None:
         self._unanswered = plan
@@ -140,8 +155,23 @@ class FetchService:
         self._unanswered = []
         self._first += sum(take.limit for take in plan)
         self._planner.learn(plan, fetched)
+        if fetched.opens:
+            self._expect(fetched.opens)
         if fetched.deliveries:
             self._accept(fetched.deliveries)
+
+    def _expect(self, opens: Mapping[str, float]) -> None:
+        """Jobs that a limit holds back can be had then; asked a little late, never early."""
+        now = self._clock.monotonic()
+        self._opens.update({queue: now + wait + LATE_S for queue, wait in opens.items()})
+
+    def _look_behind_limits(self, now: float) -> None:
+        """Those whose time has come; where there is no room for them, others shall take them."""
+        for queue in [queue for queue, at in self._opens.items() if at <= now]:
+            del self._opens[queue]
+            self._planner.believe(queue)
+            if not self._slots():
+                self._pass_on(queue)
 
     def _accept(self, deliveries: Sequence[Delivery]) -> None:
         try:
@@ -162,7 +192,10 @@ class FetchService:
         if len(parts) == 1:
             return parts[0]
         left = {queue: count for part in parts for queue, count in part.left.items()}
-        return Fetched([delivery for part in parts for delivery in part.deliveries], left)
+        deliveries = [delivery for part in parts for delivery in part.deliveries]
+        withheld = frozenset[str]().union(*(part.withheld for part in parts))
+        opens = {queue: wait for part in parts for queue, wait in part.opens.items()}
+        return Fetched(deliveries, left, withheld, opens)
 
     def _listen(self, timeout: float) -> None:
         assert self._mailbox is not None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from taskrunner.brokers.base import Broker, NodeInfo
 from taskrunner.clock import Clock
 from taskrunner.config import Config
-from taskrunner.errors import PartlyUnavailable
+from taskrunner.errors import BrokerUnavailable, PartlyUnavailable
 from taskrunner.events import Events, NodeWasLost
+from taskrunner.limits import Limit
 from taskrunner.supervisor.identity import new_node
 from taskrunner.supervisor.plan import Planner
 
@@ -36,6 +37,8 @@ class Membership:
         self._orphans: tuple[str, ...] = ()
         self._unjoined: frozenset[str] = frozenset()
         """queues of a part of the store that was away"""
+        self._limits: Mapping[str, Limit | None] = {}
+        self._are_declared = True
 
     @property
     def info(self) -> NodeInfo:
@@ -63,6 +66,24 @@ class Membership:
         """Those in which it keeps house: the ones it serves, and the ones that nobody does."""
         return [*self._planner.queues, *self._orphans]
 
+    def declares(self, limits: Mapping[str, Limit | None]) -> None:
+        """The limits that this node's code declares, by task. Any thread; `declare_limits` tells
+        the store."""
+        self._limits, self._are_declared = limits, False
+
+    def declare_limits(self) -> bool:
+        """Tell the store of limits where it does not know them; whether that was so. Raises
+        BrokerUnavailable."""
+        if self._are_declared or self._unjoined:
+            return False
+        self._are_declared = True
+        try:
+            self._broker.declare_limits(self._planner.queues, self._limits)
+        except BrokerUnavailable:
+            self._are_declared = False
+            raise
+        return True
+
     def join(self) -> None:
         """Announce this node in its queues. Raises BrokerUnavailable."""
         if self._config.queues is None:
@@ -74,7 +95,10 @@ class Membership:
         """Join these queues; those that are away while others are there."""
         try:
             self._broker.join(info, queues)
+            if set(queues) <= set(info.queues):
+                self._broker.declare_limits(queues, self._limits)
         except PartlyUnavailable as error:
+            self._are_declared = not self._limits
             return error.queues
         return frozenset()
 

@@ -261,5 +261,6 @@ class Parts:
         )
 
     def _learnt(self, manifest: Manifest) -> None:
+        self.membership.declares({task: p.limit for task, p in manifest.tasks.items()})
         self.scheduler.hurry()
         self.scheduler.declare(manifest.owner, manifest.schedules)

@@ -25,6 +25,8 @@ class Planner:
         """by queue: keys under which jobs are parked that this node can run"""
         self._credit = dict.fromkeys(self._weights, 0.0)
         self._left: dict[str, int] = {}
+        self._withheld: frozenset[str] = frozenset()
+        """queues with jobs that a limit concerns: they are given only what starts at once"""
         self.learnt = 0
         """how often a fetch has told what it left"""
 
@@ -64,6 +66,8 @@ class Planner:
         idle: it is not asked again until a bell rings. One that gave its limit has not, and is.
         The former has nothing parked any more either, under the keys that were asked."""
         self._left.update(fetched.left)
+        asked = frozenset(take.queue for take in plan)
+        self._withheld = (self._withheld - asked) | fetched.withheld
         self.learnt += 1
         got = Counter(delivery.queue for delivery in fetched.deliveries)
         for take in plan:
@@ -79,9 +83,24 @@ class Planner:
         """Some queue is believed to have ready jobs."""
         return bool(self._believed)
 
-    def plan(self, room: Callable[[str], int], without: frozenset[str] = frozenset()) -> list[Take]:
+    def plan(
+        self,
+        room: Callable[[str], int],
+        without: frozenset[str] = frozenset(),
+        slots: int | None = None,
+    ) -> list[Take]:
         """What to ask now, `without` some queues; `room` tells how many jobs of a queue alone there
-        is room for."""
+        is room for, `slots` how many could start at once (None: all of them)."""
+        most = self._withheld if slots is not None else frozenset[str]()
+        takes = self._plan(
+            lambda queue: min(room(queue), slots or 0) if queue in most else room(queue), without
+        )
+        if slots is None:
+            return takes
+        share = -(-slots // max(1, len(takes)))
+        return [take._replace(slots=share) for take in takes]
+
+    def _plan(self, room: Callable[[str], int], without: frozenset[str]) -> list[Take]:
         asked = [queue for queue in self._weights if queue in self._believed - without]
         if self._strict:
             asked = sorted(asked, key=self._weights.__getitem__, reverse=True)[:1]

@@ -33,6 +33,8 @@ class ModelJob:
     suspect: bool = False
     alone: int = 0
     """its node runs nothing else: the number of the crash that ends it"""
+    has_place: bool = False
+    """counted by its task's limit while it is active"""
     park_key: str = ""
     park_ends: float = 0.0
     parked_as: int = 0

@@ -28,6 +28,7 @@ from taskrunner.testing._conformance_deliver import DeliverTests
 from taskrunner.testing._conformance_desk import DeskTests
 from taskrunner.testing._conformance_erase import EraseTests
 from taskrunner.testing._conformance_fencing import FencingTests
+from taskrunner.testing._conformance_limits import LimitTests
 from taskrunner.testing._conformance_model import ModelTests
 from taskrunner.testing._conformance_nodes import NodeTests
 from taskrunner.testing._conformance_park import ParkTests
@@ -58,6 +59,7 @@ class BrokerConformance(
     SlotTests,
     ParkTests,
     UniqueTests,
+    LimitTests,
     NodeTests,
     BellTests,
     UpkeepTests,

@@ -7,7 +7,7 @@ ends in 5, so that the few seconds a test really takes never decide.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,23 +16,21 @@ from taskrunner.brokers.base import (
     LOSSES_OF_SUSPECTS,
     REPEATABLE_FOR,
     Blame,
-    Delivery,
     JobKey,
     Outcome,
     OutcomeKind,
     Receipt,
-    Take,
     Tick,
     TickKind,
 )
 from taskrunner.message import EXISTING, REPLACE, Lock
 from taskrunner.states import FINISHED, IDLE, State
+from taskrunner.testing._model_fetch import RETENTION, ModelFetches
 from taskrunner.testing._model_job import ModelJob
+from taskrunner.testing._model_limits import ModelLimits
 from taskrunner.testing._model_slots import ModelFired, ModelSchedule
 
 LEASE = 25.0
-RETENTION = 45.0
-"""of what the store ends itself"""
 FAILED_RETENTION = 95.0
 
 _STATE_AFTER = {
@@ -47,7 +45,7 @@ _STATE_AFTER = {
 
 
 @dataclass
-class Model:
+class Model(ModelFetches):
     """One namespace of queues that are all served by the same nodes."""
 
     now: float = 0.0
@@ -65,6 +63,8 @@ class Model:
     """by queue and name"""
     taken: dict[JobKey, tuple[str, float]] = field(default_factory=dict)
     """messages of ids that never had a job: the job that has taken it, and when"""
+    limits: dict[str, ModelLimits] = field(default_factory=dict)
+    """by queue"""
 
     # -- looking
 
@@ -75,6 +75,9 @@ class Model:
     def held(self, node: str) -> list[tuple[JobKey, int]]:
         mine = (job for job in self.records(State.ACTIVE) if job.node == node)
         return sorted((job.key, job.number or 0) for job in mine)
+
+    def held_in(self, queue: str) -> list[ModelJob]:
+        return [job for job in self.records(State.ACTIVE) if job.key.queue == queue]
 
     def due(self, horizon: float) -> int:
         waiting = self.records(State.SCHEDULED, State.RETRYING)
@@ -202,74 +205,6 @@ class Model:
         return True
 
     # -- consume
-
-    def take(
-        self,
-        node: str,
-        plan: Sequence[Take],
-        first: int,
-        given: Sequence[Delivery],
-        states: Mapping[JobKey, State | None],
-    ) -> None:
-        """Check what a fetch gave, and remember it. Which of several equally urgent jobs it took,
-        and which overdue ones it met on the way, is its own affair: `states` says."""
-        for take in plan:
-            numbers = range(first, first + take.limit)
-            mine = [d for d in given if d.queue == take.queue]
-            if self._highest.get((node, take.queue), 0) >= first:
-                self._check_repeat(node, take.queue, numbers, mine)
-            else:
-                self._check_overdue(take, mine, states)
-                self._deliver(node, take, numbers, mine)
-            first += take.limit
-        assert sum(take.limit for take in plan) >= len(given)
-
-    def _check_repeat(
-        self, node: str, queue: str, numbers: range, given: Iterable[Delivery]
-    ) -> None:
-        held = {number: key.id for key, number in self.held(node) if key.queue == queue}
-        expected = [(number, held[number]) for number in numbers if number in held]
-        assert [(d.number, d.id) for d in given] == expected
-
-    def _check_overdue(
-        self, take: Take, given: Sequence[Delivery], states: Mapping[JobKey, State | None]
-    ) -> None:
-        for job in [*self._parked(take), *self.records(State.PENDING)]:
-            if job.key.queue == take.queue and job.is_overdue(self.now):
-                if states[job.key] is State.EXPIRED:
-                    self._finish(job, State.EXPIRED, RETENTION)
-                assert job.state is State.EXPIRED or len(given) == take.limit
-
-    def _deliver(self, node: str, take: Take, numbers: range, given: Sequence[Delivery]) -> None:
-        ready = {
-            job.key: job
-            for job in self.records(State.PENDING)
-            if job.key.queue == take.queue and not job.is_overdue(self.now)
-        }
-        waiting = [job for job in self._parked(take) if not job.is_overdue(self.now)]
-        waiting = sorted(waiting, key=lambda job: job.parked_as)[: take.limit]
-        priorities = sorted((job.priority for job in ready.values()), reverse=True)
-        jobs = [self.jobs[JobKey(d.queue, d.id)] for d in given]
-        assert jobs[: len(waiting)] == waiting
-        rest = jobs[len(waiting) :]
-        assert all(job.key in ready for job in rest)
-        assert [job.priority for job in rest] == priorities[: take.limit - len(waiting)]
-        assert [d.number for d in given] == list(numbers)[: len(given)]
-        for job, delivery in zip(jobs, given, strict=True):
-            counts = (job.attempts, job.failures, job.crashes, job.losses)
-            assert delivery[5:9] == counts
-            assert delivery.suspect == job.suspect
-            job.to(State.ACTIVE)
-            job.node, job.number, job.settled_as, job.alone = node, delivery.number, None, 0
-            self._highest[node, take.queue] = delivery.number
-
-    def _parked(self, take: Take) -> list[ModelJob]:
-        """What this entry of a plan may take although it is not ready."""
-        return [
-            job
-            for job in self.records(State.WAITING)
-            if job.key.queue == take.queue and job.park_key in take.parked
-        ]
 
     def settle(self, node: str, outcome: Outcome) -> State | None:
         job = self.jobs.get(JobKey(outcome.queue, outcome.id))

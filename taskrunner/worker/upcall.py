@@ -41,7 +41,8 @@ from taskrunner.errors import TaskrunnerError
 from taskrunner.message import Lock, Message, Timing, unpack
 from taskrunner.states import FINISHED as FINISHED_STATES
 from taskrunner.states import State
-from taskrunner.worker.deskcalls import DeskCalls, answer_of_desk
+from taskrunner.worker.deskcalls import DeskCalls
+from taskrunner.worker.upcall_limits import UpcallLimits, answer_of_limits
 
 FINISHED: Final = "finished"
 """The method that waits: its value is a job's key, its answer nothing."""
@@ -107,7 +108,7 @@ def _value(ok: bool, value: Any) -> Any:
     return value
 
 
-class UpcallBroker(DeskCalls, BrokerClient):
+class UpcallBroker(DeskCalls, UpcallLimits, BrokerClient):
     """What a task may ask of its node's broker."""
 
     # Of a broker that needs this: it lives in the supervisor's process and nowhere else.
@@ -289,7 +290,7 @@ def _answer_of_schedules(broker: BrokerClient, method: str, value: Any) -> Any:
         case "close_slots", [queue, schedule, revision, gone]:
             return broker.close_slots(queue, schedule, revision, gone=gone)
         case _:
-            return answer_of_desk(broker, method, value)
+            return answer_of_limits(broker, method, value)
 
 
 def pack_error(error: TaskrunnerError) -> list[str]:

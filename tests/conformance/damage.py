@@ -42,7 +42,7 @@ def _take_out(queue: Any, job: Any) -> None:
         case State.ACTIVE:
             del queue.held[job.node][job.id]
         case State.WAITING:
-            del queue.parked[job.park_key][job.id]
+            queue.parked[job.park_key].discard(job.id)
         case State.SCHEDULED | State.RETRYING:
             queue.timers.discard(job.id)
         case State.FAILED:

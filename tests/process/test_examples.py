@@ -27,6 +27,8 @@ EXPECTED = {
     "nested_jobs": r"^1 \+ 2 \+ … \+ 16 = 136$",
     "schedules": r"^nightly: 2026-03-29 03:00:00\+02:00 \(that time does not exist\)$"
     r"(.|\n)*^hourly:  by hand$(.|\n)*^pulse:   .* succeeded$",
+    "limits": r"^rate:  21 started within [01].\d s$(.|\n)*^place: one after the other: True$"
+    r"(.|\n)*^pause: waiting$(.|\n)*^pause: succeeded$",
     "progress": r"^\d+ of 1000: picture \d+$(.|\n)*^job \w+ was cancelled$",
     "encryption": r"^stored:  False False$(.|\n)*^others:  the encryption key 'example' is not known here",
     "middleware": r"^hello Ada, from request r-17$",

@@ -32,6 +32,7 @@ from taskrunner.brokers.redis.broker import RedisBroker
 from taskrunner.brokers.redis.keys import Keys
 from taskrunner.brokers.redis.scripts import NAMES, Script, Scripts
 from taskrunner.brokers.redis.scripts import Command as ScriptCall
+from taskrunner.limits import WHOLE_QUEUE, Limit, Rate, Scope, ScopeKind
 from taskrunner.message import Header, Message, Timing
 from taskrunner.states import State
 from taskrunner.testing.machine import compare_with_model
@@ -144,6 +145,7 @@ def go_everywhere(broker: RedisBroker) -> None:
         broker.leave("n1", [queue])
         broker.join(node, [queue])
         use_desk(broker, queue)
+        use_limits(broker, queue)
     broker.nodes()
     use_directory(broker, node, long)
 
@@ -185,6 +187,31 @@ def use_desk(broker: RedisBroker, queue: str) -> None:
     broker.enqueue([Message("put off", queue, Header(task="t"), b"", timing=Timing(delay=9.0))])
     broker.reschedule([JobKey(queue, "put off")], delay=5.0)
     broker.delete([JobKey(queue, "put off"), *keys[:6]])
+
+
+def use_limits(broker: RedisBroker, queue: str) -> None:
+    """What holds jobs back: declared, set and paused, of a queue, a task and a key."""
+    own = ("rate=1/h", "rate_key=" + "k" * 100, "max_running=1", "running_key=r")
+    broker.declare_limits([queue], {"t": Limit(Rate.parse("5/s"), 3), "u": None})
+    header = Header(task="t", limit_keys=own)
+    broker.enqueue([Message(f"own-{n}", queue, header, b"x" * 200) for n in range(4)])
+    broker.fetch("n1", [Take(queue, 50, slots=2)], 500)
+    broker.fetch("n1", [Take(queue, 50)], 600)
+    broker.fetch("n1", [Take(queue, 0)], 650)
+    for scope in (WHOLE_QUEUE, Scope(ScopeKind.TASK, "t"), Scope(ScopeKind.KEY, "k" * 100)):
+        broker.set_limit(queue, scope, Limit(Rate.parse("1/h"), 1))
+        broker.pause(queue, scope, 10.0)
+        broker.fetch("n1", [Take(queue, 50)], 700)
+        broker.resume(queue, scope)
+        broker.set_limit(queue, scope, None)
+    held = [
+        Outcome(key.queue, key.id, n, OutcomeKind.SUCCEEDED)
+        for key, n in broker.held("n1", [queue])
+    ]
+    broker.settle("n1", held)
+    broker.fetch("n1", [Take(queue, 50)], 800)
+    assert len(broker.limits(queue, "own-1")) == 4
+    broker.limits(queue)
 
 
 def use_slots(broker: RedisBroker, message: Message) -> None:
