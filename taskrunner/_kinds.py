@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -149,6 +150,46 @@ def matching(pattern: re.Pattern[str], accepts: str) -> Kind:
         if not isinstance(value, str) or not pattern.fullmatch(value):
             raise ValueError
         return value
+
+    return Kind(accepts, check)
+
+
+def decimal(lowest: float, highest: float, of: str) -> Kind:
+    """A number, fractions included, of something."""
+
+    def check(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError
+        if not lowest <= value <= highest:
+            raise ValueError
+        return float(value)
+
+    return Kind(f"{of}, from {lowest:g} to {highest:g}", check, float)
+
+
+def path() -> Kind:
+    """Where a file is."""
+
+    def check(value: Any) -> str:
+        found = os.fspath(value)
+        if not isinstance(found, str) or not found or "\0" in found:
+            raise ValueError
+        return found
+
+    return Kind("the path of a file", check)
+
+
+def several(pattern: re.Pattern[str], accepts: str) -> Kind:
+    """Some texts, from `a,b` or a list."""
+
+    def check(value: Any) -> tuple[str, ...]:
+        words = value.split(",") if isinstance(value, str) else value
+        if not isinstance(words, (list, tuple)):
+            raise TypeError
+        found = tuple(word.strip() for word in words)
+        if not all(pattern.fullmatch(word) for word in found):
+            raise ValueError
+        return found
 
     return Kind(accepts, check)
 

@@ -18,10 +18,13 @@ from taskrunner._kinds import (
     Explained,
     Kind,
     choice,
+    decimal,
     keys,
     matching,
+    path,
     queues,
     seconds,
+    several,
     size,
     whole,
     whole_or_range,
@@ -43,6 +46,9 @@ _NAMESPACE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SECRET: Final = re.compile(r"[!-~]{32,1024}")
 _HOST: Final = re.compile(r"[A-Za-z0-9_.:%-]{1,255}")
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
+_ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9_.:\[\]-]{1,255}")
+_NETWORK: Final = re.compile(r"\*|[0-9A-Fa-f.:]{2,45}(?:/[0-9]{1,3})?")
+_WORD: Final = re.compile(r"\S{1,1024}")
 # Kubernetes sets such variables in every pod for a service that is called taskrunner-something.
 _SERVICE_LINK: Final = re.compile(
     r"(.*_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
@@ -93,6 +99,29 @@ KINDS: Final[Mapping[str, Kind]] = {
     "health_port": whole(0, 65_535, none="none"),
     "health_host": matching(_HOST, "an address of this machine, such as 127.0.0.1, 0.0.0.0 or ::"),
     "api_key_secret": matching(_SECRET, "32 to 1024 printable ASCII characters without spaces"),
+    "request_rate": decimal(0.001, 1e6, "requests a second"),
+    "request_limit_bytes": whole(1024, 2**30),
+    "request_timeout_s": seconds(0.1),
+    "body_timeout_s": seconds(0.1),
+    "waits_limit": whole(1, 10**6),
+    "waits_limit_each": whole(1, 10**6),
+    "connections_limit": whole(1, 10**6),
+    "cors_origins": several(
+        _ORIGIN, "origins such as https://ops.example.com, with commas between"
+    ),
+    "trusted_proxies": several(_NETWORK, "addresses or networks, with commas between, or '*'"),
+    "jwt_keys_file": path(),
+    "jwt_issuer": matching(_WORD, "1 to 1024 characters without spaces"),
+    "jwt_audience": matching(_WORD, "1 to 1024 characters without spaces"),
+    "jwt_leeway_s": seconds(0),
+    "tls_cert_file": path(),
+    "tls_key_file": path(),
+    "tls_client_ca_file": path(),
+    "tls_clients_file": path(),
+    "tls_minimum": choice("1.2", "1.3"),
+    "audit_file": path(),
+    "audit_retention_s": seconds(1),
+    "audit_max": whole(1, 10**6),
     "durability_timeout_s": seconds(0.001),
     "encryption_keys": keys(),
     "signing_keys": keys(),
@@ -117,7 +146,7 @@ class Source:
     hint: Callable[[str], str] = lambda name: nearest(name, KINDS)
 
     def fill(self, template: str, name: str, got: str = "") -> str:
-        option = re.sub("_(s|bytes)$", "", name).replace("_", "-")
+        option = re.sub("_(s|bytes|file)$", "", name).replace("_", "-")
         return template.format(name=name, upper=name.upper(), option=option, got=got)
 
     def read(self, name: str, raw: Any) -> Any:

@@ -87,6 +87,39 @@ class Config:
     health_host: str = "127.0.0.1"
     api_key_secret: str | None = None
     """under which the digests of API keys are made; None: under a salt of each"""
+    request_rate: float = 1000.0
+    """requests a second that the HTTP service takes from one identity, and so many at once"""
+    request_limit_bytes: int = 16 * 1024 * 1024
+    request_timeout_s: float = 60.0
+    """for a request to the HTTP service that does not wait on purpose"""
+    body_timeout_s: float = 30.0
+    """for the body of a request to come"""
+    waits_limit: int = 500
+    """requests that wait on purpose, all together"""
+    waits_limit_each: int = 100
+    """the same, of one identity"""
+    connections_limit: int = 1000
+    cors_origins: tuple[str, ...] = ()
+    """whose pages may use the HTTP service from a browser"""
+    trusted_proxies: tuple[str, ...] = ()
+    """who is believed what X-Forwarded-For says"""
+    jwt_keys_file: str | None = None
+    """what tokens are checked with; None: no tokens"""
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    jwt_leeway_s: float = 30.0
+    tls_cert_file: str | None = None
+    tls_key_file: str | None = None
+    tls_client_ca_file: str | None = None
+    """clients need a certificate that this one has signed"""
+    tls_clients_file: str | None = None
+    """whom a client's certificate stands for"""
+    tls_minimum: str = "1.2"
+    audit_file: str | None = None
+    """where changes over HTTP are written down; None: in the log"""
+    audit_retention_s: float = 30 * 86_400.0
+    audit_max: int = 20_000
+    """changes that the store remembers"""
     durability_timeout_s: float = 2.0
     """how long the store may take to confirm a job's `durability`"""
     encryption_keys: tuple[str, ...] = field(default=(), repr=False)
@@ -160,7 +193,7 @@ class Config:
         values = dict(packed)
         if values["queues"] is not None:
             values["queues"] = tuple((name, weight) for name, weight in values["queues"])
-        for name in _KEYS:
+        for name in (*_KEYS, "cors_origins", "trusted_proxies"):
             values[name] = tuple(values[name])
         return cls(**{**values, "sources": MappingProxyType(values["sources"])})
 

@@ -26,7 +26,7 @@ from taskrunner.brokers.base import BrokerClient
 from taskrunner.errors import BrokerError, ConfigError
 
 KIND: Final = "audit"
-SUBMIT: Final = "jobs.submit"
+SUBMIT: Final = "submit"
 IDS_KEPT: Final = 50
 """Jobs named in one entry of the store."""
 
@@ -257,7 +257,8 @@ class Auditor:
             self._wake.notify()
         if self._thread is not None:
             self._thread.join()
-            self._thread = None
+        with self._wake:
+            self._thread, self._stopping = None, False
         self._lines.close()
 
     def _run(self) -> None:

@@ -27,7 +27,7 @@ from taskrunner.access.identity import ANYBODY, Identity
 from taskrunner.access.keyring import FRESH_S
 from taskrunner.access.problems import Refusal
 from taskrunner.access.rules import Rules
-from taskrunner.access.visit import Gone, Receive, Scope, Send, Visit
+from taskrunner.access.visit import Gone, Message, Receive, Scope, Send, Visit
 from taskrunner.clock import SYSTEM_CLOCK, Clock
 from taskrunner.errors import AccessError, BrokerError, NotAllowed, TooManyRequests
 
@@ -60,11 +60,21 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._service(scope, receive, send)
+            await self._service(scope, receive, self._ending(send))
         elif scope["type"] == "http":
             await self._serve(Visit(scope, receive, send, self._auditor, self._clock))
         else:
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+
+    def _ending(self, send: Send) -> Send:
+        """Lets a service end when what the audit has to say is stored."""
+
+        async def ending(message: Message) -> None:
+            if message["type"] == "lifespan.shutdown.complete":
+                await asyncio.to_thread(self._auditor.stop)
+            await send(message)
+
+        return ending
 
     async def _serve(self, visit: Visit) -> None:
         try:

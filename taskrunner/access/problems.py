@@ -6,16 +6,17 @@ import json
 import math
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from taskrunner.errors import (
     AccessError,
-    BrokerFull,
-    BrokerUnavailable,
-    NotAllowed,
+    BrokerError,
     NotAuthenticated,
     TooManyRequests,
 )
+
+TYPE: Final = "urn:taskrunner:problem:"
+_CHALLENGE: Final = (("www-authenticate", 'Bearer realm="taskrunner"'),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +26,24 @@ class Refusal:
     status: int
     detail: str
     headers: tuple[tuple[str, str], ...] = field(default=())
+    kind: str = ""
+    """the name of the error, by which a client may raise the same"""
 
     @classmethod
     def of(cls, error: Exception) -> Refusal:
         """What an error is answered with."""
+        kind = type(error).__name__
         match error:
             case TooManyRequests():
                 seconds = str(max(1, math.ceil(error.retry_after)))
-                return cls(429, str(error), (("retry-after", seconds),))
+                return cls(429, str(error), (("retry-after", seconds),), kind)
             case NotAuthenticated():
-                return cls(401, str(error), (("www-authenticate", 'Bearer realm="taskrunner"'),))
-            case NotAllowed() | AccessError():
-                return cls(403, str(error))
-            case BrokerUnavailable() | BrokerFull():
+                return cls(401, str(error), _CHALLENGE, kind)
+            case AccessError():
+                return cls(403, str(error), (), kind)
+            case BrokerError():
                 # Its text names hosts and ports, which are no business of whoever asks.
-                return cls(503, "the store does not answer", (("retry-after", "1"),))
+                return cls(503, "the store does not answer", (("retry-after", "1"),), kind)
             case _:
                 return cls(500, "the service made a mistake; its log says more")
 
@@ -49,5 +53,6 @@ class Refusal:
 
     def body(self, **more: Any) -> bytes:
         """The document."""
-        document = {"type": "about:blank", "title": self.title, "status": self.status}
+        kind = f"{TYPE}{self.kind}" if self.kind else "about:blank"
+        document = {"type": kind, "title": self.title, "status": self.status}
         return json.dumps({**document, "detail": self.detail, **more}).encode()

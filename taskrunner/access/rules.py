@@ -32,6 +32,6 @@ class Rules:
     waits_each: int = 100
     origins: tuple[str, ...] = ()
     """whose pages may ask, by their browsers"""
-    public: frozenset[str] = frozenset({"/healthz", "/readyz"})
+    public: frozenset[str] = frozenset()
     """paths that anybody may ask for"""
     is_wait: Callable[[Mapping[str, Any]], bool] = waits_on_purpose

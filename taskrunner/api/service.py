@@ -5,27 +5,40 @@ from __future__ import annotations
 from fastapi import APIRouter, FastAPI
 
 from taskrunner._version import __version__
-from taskrunner.api import jobs, nodes, problems, queues, schedules, submitting, system
+from taskrunner.api import audit, jobs, nodes, problems, queues, schedules, submitting, system
+from taskrunner.api.front import protect
 from taskrunner.api.openapi import describe
 from taskrunner.app import App
 
-_ROUTERS: tuple[APIRouter, ...] = (
+ROUTERS: tuple[APIRouter, ...] = (
     submitting.router,
     jobs.router,
     queues.router,
     schedules.router,
     nodes.router,
+    audit.router,
     system.router,
     system.public,
 )
 
 
-def create_api(app: App, *, readiness: system.Readiness | None = None) -> FastAPI:
-    """The HTTP service of an App, as an ASGI application.
+def create_api(
+    app: App, *, insecure_no_auth: bool = False, readiness: system.Readiness | None = None
+) -> FastAPI:
+    """The HTTP service of an App, as an ASGI application that asks everybody who they are.
 
-    Whatever stands in front of it says who asks, in the request's state; nobody who is not known is
-    answered. `readiness` says what keeps a supervisor beside it from running jobs, if anything does.
+    Keys, tokens, limits and the audit are as the App's settings say. With `insecure_no_auth` nobody is
+    asked, and whoever can reach it may do everything: it takes requests for localhost alone. `readiness`
+    says what keeps a supervisor beside it from running jobs, if anything does. Raises ConfigError.
     """
+    api = unguarded(app, readiness=readiness)
+    protect(api, app, routers=ROUTERS, insecure_no_auth=insecure_no_auth)
+    return api
+
+
+def unguarded(app: App, *, readiness: system.Readiness | None = None) -> FastAPI:
+    """The routes alone. Whatever stands in front of them says who asks, in the request's state;
+    nobody who is not known is answered."""
     api = FastAPI(
         title="taskrunner",
         version=__version__,
@@ -38,7 +51,7 @@ def create_api(app: App, *, readiness: system.Readiness | None = None) -> FastAP
     api.state.readiness = readiness
     api.state.store_answers = system.StoreAnswers(app)
     problems.add_to(api)
-    for router in _ROUTERS:
+    for router in ROUTERS:
         api.include_router(router)
-    describe(api, _ROUTERS)
+    describe(api, ROUTERS)
     return api

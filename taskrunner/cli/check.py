@@ -96,20 +96,17 @@ _NONE_MEANS = {
     "backend": "the broker keeps results",
     "queues": "every queue",
     "prefetch": "auto",
-    "max_jobs": "none",
-    "max_memory_bytes": "none",
-    "timeout_s": "none",
-    "health_port": "none",
-    "api_key_secret": "none",
 }
 
 
 def _in_words(config: Config, name: str) -> str:
     value = config.shown(name)
     if value is None:
-        return _NONE_MEANS[name]
+        return _NONE_MEANS.get(name, "none")
     if name in ("encryption_keys", "signing_keys"):
         return ", ".join(value) or "none"
+    if value == ():
+        return "none"
     if name == "queues":
         return ",".join(f"{queue}={weight}" for queue, weight in value)
     return value if isinstance(value, str) else as_json(value)

@@ -29,7 +29,7 @@ class Exit(IntEnum):
         5,
         "there is no such job, schedule or API key; `health`, `control`: no such node, or none at all",
     )
-    START = 6, "the supervisor could not start its processes"
+    START = 6, "the supervisor could not start its processes; `api`: it could not listen"
     REFUSED = (
         7,
         "an unfinished job has that id; `cancel`, `retry`, …: not possible in the job's state",

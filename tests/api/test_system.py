@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from taskrunner import App
 from taskrunner.access import Scope
-from taskrunner.api import create_api
+from taskrunner.api.service import unguarded
 from taskrunner.brokers.memory import MemoryBroker
 from taskrunner.errors import BrokerUnavailable
 from taskrunner.probes import Fault, Hop
@@ -39,7 +39,7 @@ def test_not_ready_while_the_store_is_away() -> None:
 
 def test_not_ready_while_the_supervisor_beside_it_is_not(app: App) -> None:
     api = Client(app)
-    api.api = create_api(app, readiness=lambda: Fault(Hop.CHILD, "no child is ready"))
+    api.api = unguarded(app, readiness=lambda: Fault(Hop.CHILD, "no child is ready"))
     answer = api.get("/readyz")
     assert answer.status_code == 503
     assert answer.json() == {"ready": False, "hop": "child", "why": "no child is ready"}

@@ -90,6 +90,9 @@ class Site:
         self.key = self.store.create("me", ["admin"]).text
 
     async def service(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await send({"type": "lifespan.shutdown.complete"})
+            return
         self.seen.append(scope)
         if scope["method"] not in ("GET", "HEAD"):
             message = await receive()

@@ -58,7 +58,8 @@ def test_who_is_unknown_is_refused_and_told_no_more(site: Site, key: str | None)
     assert site.audited() == []
 
 
-def test_paths_that_anybody_may_ask_for(site: Site) -> None:
+def test_paths_that_anybody_may_ask_for(build: Build) -> None:
+    site = build(Rules(public=frozenset({"/healthz"})))
     assert site.ask(path="/healthz", key=None).status == 200
     assert site.ask(path="/healthz/../v1/jobs", key=None).status == 401
     assert site.ask(path="/healthz/", key=None).status == 401
@@ -300,7 +301,22 @@ def test_an_open_service_is_for_this_machine_alone(
     assert site.ask("POST", key=None, headers=headers).status == status
 
 
-def test_sockets_are_closed_and_lifespans_passed_on(site: Site) -> None:
+def test_the_end_of_a_service_waits_for_its_audit(site: Site) -> None:
+    site.ask("POST")
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+        assert len(site.broker.records("audit").records) == 1
+
+    async def nothing() -> Any:
+        raise AssertionError
+
+    asyncio.run(site.guard({"type": "lifespan"}, nothing, send))
+    assert sent == ["lifespan.shutdown.complete"]
+
+
+def test_sockets_are_closed(site: Site) -> None:
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
