@@ -10,12 +10,14 @@ import pytest
 
 from taskrunner import App, JobFailed, Retry
 from taskrunner.brokers.base import (
+    ACCEPTED,
     Broker,
     JobKey,
     NodeInfo,
     Outcome,
     OutcomeKind,
     Take,
+    TickKind,
 )
 from taskrunner.brokers.redis import client
 from taskrunner.brokers.redis.broker import RedisBroker
@@ -23,6 +25,8 @@ from taskrunner.brokers.redis.replies import pack_node
 from taskrunner.message import ErrorInfo, Message, unpack
 from taskrunner.states import State
 from taskrunner.testing._conformance_kit import LEASE, Store, make_outcome
+from taskrunner.testing._conformance_slots import make_tick, moment
+from taskrunner.testing._conformance_unique import TAKEN, offer, run
 from taskrunner.testing.waiting import eventually
 from taskrunner.testing.wire import CommandCounter
 from tests.faults.conftest import LIMITS, keys_of, lose_from_its_set
@@ -143,6 +147,27 @@ class Unreadable:
 
 
 UNREADABLE: Any = Unreadable()
+
+
+def test_hole_10_a_unique_key_is_neither_left_behind_nor_free_too_soon(store: Store) -> None:
+    store.enqueue("other")
+    assert offer(store, "other", call="1").duplicate_of == "other"
+    delivery = run(store)  # a refused id has left nothing behind
+    for _ in range(3):  # it stays for as long as the job is retried, and goes with no clock
+        store.settle(delivery, OutcomeKind.RETRY, delay=1e5)
+        store.later(1e5 + 60)
+        assert offer(store, "b") == TAKEN
+        store.join()
+        store.promote()
+        delivery = next(d for d in store.fetch(5) if d.id == "a")
+    assert store.reap(dead=["n1"]) >= 1  # nor with its node
+    assert offer(store, "b") == TAKEN
+    store.join()
+    delivery = next(d for d in store.fetch(5) if d.id == "a")
+    assert store.settle(delivery, OutcomeKind.FAILED, reason="error") is State.FAILED
+    for job_id in ("b", "c"):  # free in the dead letter, and when it is deleted
+        assert offer(store, job_id) == ACCEPTED
+        assert store.broker.delete([JobKey("q", job_id)]) == [True]
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -297,6 +322,17 @@ def test_hole_19_the_result_of_a_job_that_has_vanished_makes_no_record(broker: B
 
 
 # -- looking
+
+
+def test_hole_22_schedulers_that_are_doubled_fire_each_slot_once(store: Store) -> None:
+    """Also when they ask again because the answer was lost."""
+    for n in range(5):
+        slot = moment(store, 100.0) + n
+        first, second = (make_tick(store, f"{who}-{n}", slot) for who in ("one", "two"))
+        kinds = [store.broker.tick([tick])[0].kind for tick in (first, second, first, second)]
+        assert kinds.count(TickKind.SUBMITTED) == 1
+        assert kinds[1:] == [TickKind.TAKEN] * 3
+    assert store.stats().counts[State.PENDING] == 5
 
 
 def test_hole_23_looking_costs_the_same_however_much_there_is(redis_url: str) -> None:

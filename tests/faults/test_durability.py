@@ -193,7 +193,7 @@ def test_an_outage_is_ridden_out_and_the_job_is_there_once() -> None:
 
 
 @pytest.mark.timeout(120)
-def test_what_was_confirmed_survives_a_failover() -> None:
+def test_hole_26_what_was_confirmed_survives_a_failover() -> None:
     with RedisSentinel() as store:
         app = app_at(store.url)
         jobs = [app.enqueue("t", durability="replicated") for _ in range(100)]
