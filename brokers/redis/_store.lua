@@ -52,7 +52,7 @@ local function replace(row, id, job)
   if #later > 0 then schedule('scheduled', later) end
   later = {}
   leave(id, job)
-  call('HDEL', P .. 'job:' .. id, 'p', 'e', 'd', 't', 'w', 'f', 'm', 'o', 'b', 'i', 'g', 'hs', 'he', 'L')
+  call('HDEL', P .. 'job:' .. id, 'p', 'e', 'd', 't', 'w', 'f', 'm', 'o', 'A', 'b', 'i', 'g', 'hs', 'he', 'L')
   call('HDEL', P .. 'more:' .. id, 'm', 'g', 'L')
   call('UNLINK', P .. 'body:' .. id)
   store({ id, row[2], row[3], '', row[5], row[6], row[7], row[8], row[9], row[10], row[11] }, job.q, job.c)

@@ -61,7 +61,7 @@ STORE: Final = (
     one(
         "an enqueue repeated with its call's name is accepted once (Redis)",
         "brokers/redis/_store.lua",
-        "  if (old[2] or '') == (row[4] or '') and not is_gone(old[1], old[4]) then return false end\n",
+        "    if (old[2] or '') == (row[4] or '') and not is_gone(old[1], old[4]) then return false, old[5] end\n",
         "",
         STORE_HOLES + "test_hole_03_an_enqueue_whose_answer_was_lost_is_no_conflict",
     ),
@@ -171,8 +171,8 @@ STORE: Final = (
     one(
         "the directory is told again which queues there are",
         "brokers/redis/client.py",
-        "        if now - self._told_at > TELL_AGAIN_S:\n",
-        "        if False:\n",
+        "        return monotonic() - self._told_at > TELL_AGAIN_S\n",
+        "        return False\n",
         STORE_HOLES + "test_hole_18_a_queue_that_was_wiped_out_is_seen_again_when_it_is_used_again",
     ),
     one(

@@ -144,6 +144,7 @@ class Unreadable:
 
     task = "t"
     packed = b"\xc1"
+    limit_keys = None
 
 
 UNREADABLE: Any = Unreadable()

@@ -13,6 +13,8 @@ from tests.faults.mutate import MUTATIONS
 ROOT = Path(__file__).parents[2]
 PROMISES = range(1, 13)
 HOLES = range(1, 27)
+COMPLAINTS = range(1, 41)
+NO_PROGRAMS = {33, 34, 39, 40}
 NO_TEST = ("cannot be had: ", "not yet: ")
 
 
@@ -60,6 +62,13 @@ def test_each_hole_is_tested_or_cannot_be_had() -> None:
         assert named or tests.startswith(NO_TEST), number
         of_its_name = {name for name in known_tests() if name.startswith(f"test_hole_{number:>02}")}
         assert of_its_name <= named
+
+
+def test_each_complaint_is_tested_or_has_its_reason() -> None:
+    found = rows("What users of other queues complain about")
+    assert [int(number) for number, *_ in found] == [n for n in COMPLAINTS if n not in NO_PROGRAMS]
+    for number, _, tests in found:
+        assert "`test_" in tests or tests.startswith(NO_TEST), number
 
 
 def test_it_shows_every_mutation_and_none_that_nobody_noticed() -> None:
