@@ -50,6 +50,15 @@ class Desk(Directory):
         is_last = len(rows) < limit
         return Page(keys, "" if is_last else "{1}:{0}".format(*rows[-1][0]))
 
+    def oldest(self, queues: Sequence[str]) -> list[float | None]:
+        with self._lock:
+            return [self._oldest(self._queues.get(name)) for name in queues]
+
+    def _oldest(self, queue: Queue | None) -> float | None:
+        heads = [] if queue is None else queue.ready.heads()
+        waits = [self.now() - max(job.created_at, job.eta or 0.0) for job in heads]
+        return max(waits, default=None)
+
     def requeue(self, keys: Sequence[JobKey], *, only: State | None = None) -> list[bool | None]:
         return self._each(keys, only, self._requeue)
 
@@ -60,6 +69,7 @@ class Desk(Directory):
             job.begin_anew(self.now())
             queue.move(job, State.PENDING)
         elif job.state in (State.SCHEDULED, State.RETRYING):
+            job.eta = self.now()
             queue.move(job, State.PENDING)
         return job.state is State.PENDING
 

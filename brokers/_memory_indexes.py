@@ -132,6 +132,14 @@ class ReadyLists:
         """What was popped a moment ago."""
         self._lists[job.priority].appendleft((job.ticket, job))
 
+    def heads(self) -> list[Job]:
+        """The next job of each priority."""
+        found = (
+            next((job for ticket, job in entries if job.ticket == ticket), None)
+            for entries in self._lists.values()
+        )
+        return [job for job in found if job is not None]
+
     def entries(self) -> list[Job]:
         """The jobs of all entries that count, most urgent first."""
         return [

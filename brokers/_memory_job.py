@@ -187,6 +187,7 @@ class Job:
         if self.settled_as is None:
             self.node = self.number = None  # whoever held it may not settle what begins now
         self.failures = self.crashes = self.losses = 0
+        self.eta = now
         self.started_at = self.finished_at = self.pid = None
         self.progress = self.result = self.reason = None
         self.suspect = self.cancelling = False

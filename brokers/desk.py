@@ -1,4 +1,4 @@
-"""The part of the broker seam at which operators stand: pages of jobs, and changes by hand."""
+"""The part of the broker seam at which operators stand: pages of jobs, how long they wait, and changes by hand."""
 
 from __future__ import annotations
 
@@ -63,13 +63,19 @@ class ServesOperators(ABC):
         """
 
     @abstractmethod
+    def oldest(self, queues: Sequence[str]) -> list[float | None]:
+        """For each queue, of the ready jobs that come next in their priority, how many seconds ago
+        the one that has waited longest was submitted or fell due; None: none is ready."""
+
+    @abstractmethod
     def requeue(self, keys: Sequence[JobKey], *, only: State | None = None) -> list[bool | None]:
         """Make jobs pending, at the end of their priority.
 
         Those that failed, were cancelled or have expired begin anew: their failures, crashes and
         losses count from nothing, a cancel mark, a result, and an `expires` or `deadline` that has
         passed are gone; attempts and errors stay. The last delivery, if it was never settled, is
-        fenced from now on. Scheduled and retrying ones fall due now. Pending ones are as they
+        fenced from now on. Scheduled and retrying ones fall due now; of all
+        of them that is their time. Pending ones are as they
         should be: True. Those that run, wait under a key or succeeded are left alone, and a unique
         one whose key another job has by now.
         """

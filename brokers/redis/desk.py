@@ -51,6 +51,16 @@ class Desk(ServesOperators):
         keys = [JobKey(queue, replies.text(found)) for found in ids]
         return Page(keys, following.decode(errors="surrogateescape"))
 
+    def oldest(self, queues: Sequence[str]) -> list[float | None]:
+        partly = self._calls.partly()
+        found = self._calls.results([self._scripts.oldest(queue) for queue in queues])
+        return partly.whole(
+            [
+                answer[0] / 1000 if partly.answered(answer, queue) and answer else None
+                for queue, answer in zip(queues, found, strict=True)
+            ]
+        )
+
     def requeue(self, keys: Sequence[JobKey], *, only: State | None = None) -> list[bool | None]:
         return self._each(keys, lambda q, ids: self._scripts.requeue(q, only=only or "", ids=ids))
 

@@ -40,7 +40,7 @@ local function requeue(id)
   else
     return 0
   end
-  call('HSET', P .. 'job:' .. id, 's', 'pending')
+  call('HSET', P .. 'job:' .. id, 's', 'pending', 't', MS)
   if job.e then call('ZADD', P .. 'expiring', job.e, id) end
   push(tails, id, level(job.p), job.q)
   return 1

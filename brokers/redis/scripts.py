@@ -197,6 +197,9 @@ class Scripts(AuditCalls, LimitScripts):
     ) -> Command[list[bytes]]:
         return self._of_queue("jobs", queue, _same, state, cursor, limit, *span)
 
+    def oldest(self, queue: str) -> Command[list[int]]:
+        return self._of_queue("oldest", queue, _same)
+
     def requeue(self, queue: str, *, only: str, ids: Sequence[str]) -> Command[list[int]]:
         return self._of_queue("requeue", queue, _same, only, *ids)
 

@@ -125,6 +125,25 @@ class DeskTests(BrokerKit):
         with pytest.raises(OptionError, match="pending"):
             store.broker.jobs("q", State.PENDING, span=Span(since=1.0))
 
+    # -- how long
+
+    def test_the_one_that_has_waited_longest_of_those_that_come_next(self, store: Store) -> None:
+        assert store.broker.oldest(["q", "nowhere"]) == [None, None]
+        store.enqueue("late", delay=50.0, priority=2)
+        store.later(100.0)
+        store.promote()
+        store.enqueue("urgent", priority=9)
+        store.later(30.0)
+        store.enqueue("b")
+        assert store.broker.oldest(["q"]) == [pytest.approx(80.0, abs=3.0)]
+        store.cancel("late")
+        assert store.broker.oldest(["q"]) == [pytest.approx(30.0, abs=3.0)]
+        store.cancel("urgent")
+        store.later(50.0)
+        store.broker.requeue([JobKey("q", "urgent")])
+        store.cancel("b")
+        assert store.broker.oldest(["q"]) == [pytest.approx(0.0, abs=3.0)]
+
     # -- begin anew
 
     @pytest.mark.parametrize("state", AGAIN)

@@ -21,6 +21,9 @@ class DeskCalls(ServesOperators):
         rows, following = self._ask("jobs", [queue, str(state), cursor, limit, list(span)])
         return Page([JobKey(*row) for row in rows], following)
 
+    def oldest(self, queues: Sequence[str]) -> list[float | None]:
+        return list(self._ask("oldest", list(queues)))
+
     def requeue(self, keys: Sequence[JobKey], *, only: State | None = None) -> list[bool | None]:
         return list(self._ask("requeue", [_lists(keys), only and str(only)]))
 
@@ -39,6 +42,8 @@ def answer_of_desk(broker: BrokerClient, method: str, value: Any) -> Any:
         case "jobs", [queue, state, cursor, limit, span]:
             page = broker.jobs(queue, State(state), cursor, limit=limit, span=Span(*span))
             return [_lists(page.keys), page.cursor]
+        case "oldest", _:
+            return broker.oldest(value)
         case "requeue", [keys, only]:
             return broker.requeue(_keys(keys), only=only and State(only))
         case "delete", [keys, only]:

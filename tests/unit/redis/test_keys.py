@@ -184,6 +184,7 @@ def use_desk(broker: RedisBroker, queue: str) -> None:
         broker.jobs(queue, state, limit=1)
     keys = [JobKey(queue, str(n)) for n in range(12)]
     broker.requeue(keys)
+    broker.oldest([queue])
     broker.enqueue([Message("put off", queue, Header(task="t"), b"", timing=Timing(delay=9.0))])
     broker.reschedule([JobKey(queue, "put off")], delay=5.0)
     broker.delete([JobKey(queue, "put off"), *keys[:6]])

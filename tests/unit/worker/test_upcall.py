@@ -160,6 +160,7 @@ def test_what_operators_do_goes_through_the_pipe_too(app: App, remote: UpcallBro
     assert remote.jobs("default", State.SCHEDULED, limit=1).keys == rest.keys
     assert remote.requeue([KEY], only=State.RETRYING) == [False]
     assert remote.requeue([KEY]) == [True]
+    assert remote.oldest(["default", "nowhere"]) == [pytest.approx(0.0, abs=5.0), None]
     assert remote.delete([KEY], only=State.SCHEDULED) == [False]
     assert remote.delete([KEY, JobKey("default", "none")]) == [True, None]
     assert app.broker.get([KEY]) == [None]
