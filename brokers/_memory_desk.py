@@ -8,7 +8,16 @@ from typing import Final, TypeAlias
 from taskrunner.brokers._memory_directory import Directory
 from taskrunner.brokers._memory_job import Job
 from taskrunner.brokers._memory_queue import Queue
-from taskrunner.brokers.base import ALWAYS, BY_TIME, MOST_IN_A_PAGE, JobKey, Page, Span
+from taskrunner.brokers.base import (
+    ALWAYS,
+    BY_TIME,
+    MOST_IN_A_PAGE,
+    Contents,
+    JobKey,
+    Page,
+    Rewrite,
+    Span,
+)
 from taskrunner.errors import OptionError
 from taskrunner.states import FINISHED, State
 
@@ -97,6 +106,20 @@ class Desk(Directory):
             return True
 
         return self._each(keys, None, reschedule)
+
+    def rewrite(self, changes: Sequence[Rewrite]) -> list[bool | None]:
+        with self._lock:
+            return [self._rewrite(change) for change in changes]
+
+    def _rewrite(self, change: Rewrite) -> bool | None:
+        queue = self._queues.get(change.queue)
+        job = queue and queue.jobs.get(change.id)
+        if not job:
+            return None
+        if Contents.of(job) not in (change.before, change.after):
+            return False
+        job.wire, job.progress, job.result, job.errors = change.after
+        return True
 
     def _each(
         self, keys: Sequence[JobKey], only: State | None, act: Callable[[Queue, Job], bool]

@@ -13,7 +13,7 @@ The contract in words is docs/writing-a-broker.md; the contract as a test is
       listen    open_mailbox, watch             time     due, promote
       control   cancel, send                    nodes    join, beat, leave, reap, held, commands
       look      get, stats, queues, nodes, now  upkeep   sweep, audit
-      operate   jobs, requeue, delete, reschedule (in `desk`)
+      operate   jobs, requeue, delete, reschedule, rewrite (in `desk`)
       records   put_record, records, remove_record (in `records`)
       schedules tick, slots, close_slots (in `slots`)
       hold      set_limit, pause, resume, limits (in `limits`), and of nodes declare_limits
@@ -51,6 +51,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+from taskrunner.brokers.contents import Contents, Rewrite
 from taskrunner.brokers.desk import ALWAYS, BY_TIME, MOST_IN_A_PAGE, Page, ServesOperators, Span
 from taskrunner.brokers.findings import Finding, FindingKind, Remark
 from taskrunner.brokers.limits import DeclaresLimits, KeepsLimits, LimitState
@@ -112,6 +113,7 @@ __all__ = [
     "COMMANDS_KEPT",
     "COMMAND_KEPT",
     "Capabilities",
+    "Contents",
     "Command",
     "Delivery",
     "Due",
@@ -145,6 +147,7 @@ __all__ = [
     "Record",
     "Records",
     "Remark",
+    "Rewrite",
     "ServesOperators",
     "SlotRecord",
     "Span",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from taskrunner.brokers.contents import RewritesContents
 from taskrunner.brokers.values import JobKey
 from taskrunner.states import State
 
@@ -39,7 +40,7 @@ class Span(NamedTuple):
 ALWAYS: Final = Span()
 
 
-class ServesOperators(ABC):
+class ServesOperators(RewritesContents):
     """Looking through the jobs of a queue, and changing what becomes of them.
 
     The changes answer for each key: True, it is done; False, the job is in a state in which that is

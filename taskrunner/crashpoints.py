@@ -34,7 +34,7 @@ BROKER_CALLS = frozenset(
         *("queues", "nodes", "now", "put_record", "records", "remove_record", "fetch", "settle"),
         *("note", "due", "promote", "join", "beat", "commands", "leave", "reap", "held", "sweep"),
         *("tick", "slots", "close_slots", "audit", "remarks"),
-        *("jobs", "oldest", "requeue", "delete", "reschedule"),
+        *("jobs", "oldest", "requeue", "delete", "reschedule", "rewrite"),
         *("set_limit", "pause", "resume", "limits", "declare_limits"),
     }
 )

@@ -89,6 +89,12 @@ class Seals:
         self.is_active: bool = bool(encryption or signing)
         """whether what is new is sealed"""
 
+    @property
+    def key_id(self) -> str | None:
+        """The id of the key that seals what is new."""
+        ring = self._ring or self._signing
+        return None if ring is None else ring.first.id
+
     # -- messages
 
     def message(self, message: Message) -> Message:
@@ -190,7 +196,17 @@ class Seals:
         self._signing.verify(key_id, given[1:], plain, place)
         return header.headers, body
 
+    def is_current(self, header: Header) -> bool:
+        """Whether a message with this header is sealed as a new one would be."""
+        is_signed = self._ring is None and self._signing is not None
+        return header.key_id == self.key_id and (header.signature is not None) == is_signed
+
     # -- values
+
+    def is_current_value(self, value: bytes) -> bool:
+        """Whether a value is sealed as a new one would be."""
+        mark = ENCRYPTED if self._ring is not None else SIGNED
+        return value.startswith(mark + _short(self.key_id or ""))
 
     def value(self, kind: str, queue: str, task: str, job_id: str, plain: bytes) -> bytes:
         """A result, an error or a progress as the store gets it."""
@@ -233,6 +249,10 @@ class Seals:
         there, unless proof is asked for."""
         if self._must_sign:
             raise missing("signing", key_id, ())
+
+    def again(self, kind: str, of: Keeps, value: bytes) -> bytes:
+        """A value of a job, sealed as a new one would be. Raises CryptoError."""
+        return self.value(kind, of.queue, task_in(of.wire), of.id, self.plain(kind, of, value))
 
     def error(self, of: Keeps, packed: bytes) -> ErrorInfo:
         """An error of a job; one that cannot be opened says so."""

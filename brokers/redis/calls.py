@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from taskrunner.brokers.base import JobKey, Note, Outcome
+from taskrunner.brokers.base import JobKey, Note, Outcome, Rewrite
 from taskrunner.brokers.redis.address import CLUSTER
 from taskrunner.brokers.redis.batches import IDS, Blob, blobs, windows
 from taskrunner.brokers.redis.connection import Connections, Talk
@@ -108,7 +108,7 @@ class Calls:
 
     def by_row(
         self,
-        rows: Sequence[Outcome] | Sequence[Note],
+        rows: Sequence[Outcome] | Sequence[Note] | Sequence[Rewrite],
         call: Callable[[str, Blob], Command[Any]],
         read: Callable[[Any], T],
         *,

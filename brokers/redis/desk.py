@@ -12,6 +12,7 @@ from taskrunner.brokers.base import (
     MOST_IN_A_PAGE,
     JobKey,
     Page,
+    Rewrite,
     ServesOperators,
     Span,
 )
@@ -75,6 +76,14 @@ class Desk(ServesOperators):
         return self._each(
             keys,
             lambda q, ids: self._scripts.reschedule(q, at_ms=at_ms, after_ms=after_ms, ids=ids),
+        )
+
+    def rewrite(self, changes: Sequence[Rewrite]) -> list[bool | None]:
+        return self._calls.by_row(
+            changes,
+            lambda queue, blob: self._scripts.rewrite(queue, rows=blob.packed),
+            _MEANING.__getitem__,
+            absent=None,
         )
 
     def _each(

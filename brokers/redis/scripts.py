@@ -206,6 +206,9 @@ class Scripts(AuditCalls, LimitScripts):
     def delete(self, queue: str, *, only: str, ids: Sequence[str]) -> Command[list[int]]:
         return self._of_queue("delete", queue, _same, only, *ids)
 
+    def rewrite(self, queue: str, *, rows: bytes) -> Command[list[int]]:
+        return self._of_queue("rewrite", queue, _same, rows)
+
     def reschedule(
         self, queue: str, *, at_ms: float | str, after_ms: float, ids: Sequence[str]
     ) -> Command[list[int]]:

@@ -32,7 +32,7 @@ class Exit(IntEnum):
     START = 6, "the supervisor could not start its processes; `api`: it could not listen"
     REFUSED = (
         7,
-        "an unfinished job has that id; `cancel`, `retry`, …: not possible in the job's state",
+        "an unfinished job has that id; not possible in the job's state; `rekey`: a key is missing",
     )
     NODE_FAILED = 8, "`run`: a part of the supervisor failed again and again; see its log"
     UNHEALTHY = 9, "`health`: a probe did not come back from a node, or a part of it is broken"

@@ -46,6 +46,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "health": "taskrunner.cli.health",
     "check": "taskrunner.cli.check",
     "new-key": "taskrunner.cli.newkey",
+    "rekey": "taskrunner.cli.rekey",
     "doctor": "taskrunner.cli.doctor",
     "bench": "taskrunner.cli.bench",
 }

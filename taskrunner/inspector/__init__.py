@@ -10,7 +10,7 @@ inspector.control(inspector.nodes()[0].id, "reload")
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from taskrunner.inspector.doctor import Doctor, Report
 from taskrunner.inspector.filters import JobFilter
 from taskrunner.inspector.jobs import BulkSlice, JobAction, JobPage, Jobs
 from taskrunner.inspector.nodes import Action, Nodes
+from taskrunner.inspector.rekey import Rekey, Rekeyed
 from taskrunner.options import Seconds, validate_queue_name
 from taskrunner.states import State
 from taskrunner.submission import ride_out
@@ -36,6 +37,7 @@ __all__ = [
     "JobFilter",
     "JobPage",
     "Overview",
+    "Rekeyed",
     "Report",
 ]
 
@@ -146,6 +148,14 @@ class Inspector:
         jobs = Jobs(self._app)
         change = jobs.change_for(wanted_action, delay=delay, eta=eta)
         return jobs.bulk(wanted_action, wanted, change, dry_run=dry_run, cursor=cursor)
+
+    def rekey(self, *, dry_run: bool = False) -> Iterator[Rekeyed]:
+        """Seal what is in the store with the first of the App's keys, a slice at a time; what it
+        yields says how far it has come. With `dry_run` it is only counted.
+
+        Raises OptionError where there are no keys, BrokerUnavailable, BrokerFull.
+        """
+        return Rekey(self._app, dry_run=dry_run).steps()
 
     # -- queues
 

@@ -23,6 +23,7 @@ from taskrunner.testing._conformance_audit import AuditTests
 from taskrunner.testing._conformance_backend import BackendTests
 from taskrunner.testing._conformance_bells import BellTests
 from taskrunner.testing._conformance_cancel import CancelTests
+from taskrunner.testing._conformance_contents import ContentsTests
 from taskrunner.testing._conformance_control import ControlTests
 from taskrunner.testing._conformance_deliver import DeliverTests
 from taskrunner.testing._conformance_desk import DeskTests
@@ -54,6 +55,7 @@ class BrokerConformance(
     CancelTests,
     ControlTests,
     DeskTests,
+    ContentsTests,
     RecordTests,
     TimeTests,
     SlotTests,

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from taskrunner.brokers.base import ALWAYS, BrokerClient, JobKey, Page, ServesOperators, Span
+from taskrunner.brokers.base import (
+    ALWAYS,
+    BrokerClient,
+    Contents,
+    JobKey,
+    Page,
+    Rewrite,
+    ServesOperators,
+    Span,
+)
 from taskrunner.errors import TaskrunnerError
 from taskrunner.states import State
 
@@ -35,6 +44,11 @@ class DeskCalls(ServesOperators):
     ) -> list[bool | None]:
         return list(self._ask("reschedule", [_lists(keys), delay, eta]))
 
+    def rewrite(self, changes: Sequence[Rewrite]) -> list[bool | None]:
+        return list(
+            self._ask("rewrite", [[row[0], row[1], *map(list, row[2:])] for row in changes])
+        )
+
 
 def answer_of_desk(broker: BrokerClient, method: str, value: Any) -> Any:
     """Do what a task asked; the supervisor's side. Raises whatever the broker does."""
@@ -50,6 +64,8 @@ def answer_of_desk(broker: BrokerClient, method: str, value: Any) -> Any:
             return broker.delete(_keys(keys), only=only and State(only))
         case "reschedule", [keys, delay, eta]:
             return broker.reschedule(_keys(keys), delay=delay, eta=eta)
+        case "rewrite", rows:
+            return broker.rewrite([_rewrite(*row) for row in rows])
         case _:
             raise TaskrunnerError(f"a child asked for {method!r}, which is not a call")
 
@@ -60,3 +76,8 @@ def _lists(keys: Sequence[JobKey]) -> list[list[str]]:
 
 def _keys(rows: Any) -> list[JobKey]:
     return [JobKey(*row) for row in rows]
+
+
+def _rewrite(queue: str, job_id: str, *contents: Any) -> Rewrite:
+    before, after = (Contents._make([*found[:3], tuple(found[3])]) for found in contents)
+    return Rewrite(queue, job_id, before, after)

@@ -40,7 +40,17 @@ def both(*calls: str) -> set[str]:
 
 NEVER = both(
     *("now", "aenqueue", "send", "cancel", "records", "remove_record", "audit", "remarks"),
-    *("tick", "slots", "close_slots", "jobs", "oldest", "requeue", "delete", "reschedule"),
+    *(
+        "tick",
+        "slots",
+        "close_slots",
+        "jobs",
+        "oldest",
+        "requeue",
+        "delete",
+        "reschedule",
+        "rewrite",
+    ),
     *("set_limit", "pause", "resume", "limits"),
 )
 """Calls that no node makes while it works; of those that do more than look, see the clients."""

@@ -17,6 +17,7 @@ import pytest
 from taskrunner import App, CryptoError, Job, JobFailed, State
 from taskrunner.brokers.base import JobKey
 from taskrunner.crypto import Key
+from taskrunner.inspector import Inspector
 from taskrunner.message import Message
 from taskrunner.states import FINISHED
 from taskrunner.testing.fleet import Fleet
@@ -171,7 +172,7 @@ def test_a_node_that_requires_protection_refuses_what_has_none(fleet: Fleet, kin
 @pytest.mark.needs_redis
 def test_keys_are_rotated_while_jobs_run_and_none_is_lost(fleet: Fleet, tmp_path: Path) -> None:
     """In the order that the guide names: first every node learns the new key, then clients use it,
-    then the old one goes."""
+    then the store is sealed anew, and then the old one goes."""
     gate = tmp_path / "gate"
     before = client(fleet, encryption_keys=[OLD])
     fleet.start("--processes", "2", TASKRUNNER_ENCRYPTION_KEYS=OLD)
@@ -189,9 +190,15 @@ def test_keys_are_rotated_while_jobs_run_and_none_is_lost(fleet: Fleet, tmp_path
     eventually(lambda: len(before.broker.nodes()) == 2)
     assert fleet.nodes[1].stop() == 0
     waiting += [submit(after, "echo", f"last {n}") for n in range(50)]
+    assert not [step.left for step in Inspector(after).rekey()][-1]
     for job in [*running, *waiting]:
-        value = after.job(job.id).result(timeout=WAIT)
-        assert value == (str(gate) if job in running else after.job(job.id).info().args[0])  # type: ignore[index]
+        after.job(job.id).result(timeout=WAIT)
+    assert not [step.left for step in Inspector(after).rekey()][-1]
+    only = client(fleet, encryption_keys=[NEW])
+    for job in [*running, *waiting]:
+        args = only.job(job.id).info().args
+        assert args is not None
+        assert only.job(job.id).result(timeout=WAIT) == args[0]
     late = submit(after, "echo", "late")
     late.result(timeout=WAIT)
     (record,) = after.broker.get([JobKey("default", late.id)])

@@ -19,12 +19,14 @@ from redis.crc import key_slot
 from taskrunner.brokers.base import (
     Blame,
     Command,
+    Contents,
     JobKey,
     Limits,
     NodeInfo,
     Note,
     Outcome,
     OutcomeKind,
+    Rewrite,
     Take,
     Tick,
 )
@@ -187,6 +189,10 @@ def use_desk(broker: RedisBroker, queue: str) -> None:
     broker.oldest([queue])
     broker.enqueue([Message("put off", queue, Header(task="t"), b"", timing=Timing(delay=9.0))])
     broker.reschedule([JobKey(queue, "put off")], delay=5.0)
+    for key, record in zip(keys, broker.get(keys), strict=True):
+        if record is not None:
+            before, long = Contents.of(record), b"x" * 99
+            broker.rewrite([Rewrite(*key, before, Contents(long, long, long, (long,)))])
     broker.delete([JobKey(queue, "put off"), *keys[:6]])
 
 

@@ -15,6 +15,7 @@ from taskrunner.brokers.base import (
     Broker,
     BrokerClient,
     Command,
+    Contents,
     Fired,
     JobKey,
     JobRecord,
@@ -23,6 +24,7 @@ from taskrunner.brokers.base import (
     Receipt,
     Record,
     Records,
+    Rewrite,
     Span,
     Tick,
     Ticked,
@@ -161,6 +163,10 @@ def test_what_operators_do_goes_through_the_pipe_too(app: App, remote: UpcallBro
     assert remote.requeue([KEY], only=State.RETRYING) == [False]
     assert remote.requeue([KEY]) == [True]
     assert remote.oldest(["default", "nowhere"]) == [pytest.approx(0.0, abs=5.0), None]
+    before = Contents.of(app.broker.get([KEY])[0])  # type: ignore[arg-type]
+    after = Contents(b"w", b"p", b"r", (b"e", b"f"))
+    assert remote.rewrite([Rewrite(*KEY, before, after)]) == [True]
+    assert Contents.of(app.broker.get([KEY])[0]) == after  # type: ignore[arg-type]
     assert remote.delete([KEY], only=State.SCHEDULED) == [False]
     assert remote.delete([KEY, JobKey("default", "none")]) == [True, None]
     assert app.broker.get([KEY]) == [None]
