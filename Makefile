@@ -14,7 +14,7 @@ BROKEN := $(shell test ! -e $(VENV) || \
 help: ## print this help
 	@echo "usage: make TARGET"
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # -- the two commands of the README
 
@@ -35,6 +35,10 @@ soak: $(VENV)/installed-dev redis ## break everything at random for MINUTES=10, 
 .PHONY: bench
 bench: $(VENV)/installed-dev redis ## measure everything, a table per question (ONLY=... QUICK=1 WRITE=1 for the page)
 	@$(IN_VENV) -m benchmarks.report $(ONLY) $(if $(QUICK),--quick) $(if $(WRITE),--write)
+
+.PHONY: bench-peers
+bench-peers: $(VENV)/installed-dev redis ## the same work beside other Python queues, installed under build/ (QUICK=1 WRITE=1)
+	@$(IN_VENV) -m benchmarks.report peers $(if $(QUICK),--quick) $(if $(WRITE),--write)
 
 # -- what a change must pass
 

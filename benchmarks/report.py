@@ -42,6 +42,8 @@ QUESTIONS = (
     "encryption",
     "counts",
 )
+PEERS = "peers"
+"""Asked for by name only: it installs the others first."""
 
 
 def main() -> int:
@@ -60,7 +62,7 @@ def main() -> int:
         if options.write:
             page.keep(name, found)
     if options.write or options.page_only:
-        page.write(QUESTIONS)
+        page.write((*QUESTIONS, PEERS))
     if failed:
         console.print(f"no answer: {', '.join(failed)}", style="red")
     return 1 if failed else 0
@@ -82,14 +84,15 @@ def _asked(name: str, options: argparse.Namespace) -> dict[str, Any] | None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(QUESTIONS)}")
+    known = (*QUESTIONS, PEERS)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}")
     parser.add_argument("--runs", type=int, help="how often each thing is measured")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work")
     parser.add_argument("--write", action="store_true", help=f"write {_shown(page.PAGE)}")
     parser.add_argument("--page-only", action="store_true", help="measure nothing, write the page")
     options = parser.parse_args()
-    if unknown := [name for name in options.names if name not in QUESTIONS]:
-        parser.error(f"there is no question {', '.join(unknown)}: there are {', '.join(QUESTIONS)}")
+    if unknown := [name for name in options.names if name not in known]:
+        parser.error(f"there is no question {', '.join(unknown)}: there are {', '.join(known)}")
     return options
 
 

@@ -10,6 +10,7 @@ import pytest
 from benchmarks import report
 from benchmarks.harness import page
 from benchmarks.harness.answer import Answer, Chart, Spread, Table, Target, in_words, share
+from benchmarks.peers.queues import PEERS
 
 ROOT = Path(__file__).parents[3]
 ANSWER = Answer(
@@ -88,7 +89,7 @@ def test_a_page_without_a_place_says_which(tmp_path: Path) -> None:
 
 def test_the_page_has_a_place_for_every_question() -> None:
     text = page.PAGE.read_text("utf-8")
-    for name in (*report.QUESTIONS, "targets", "machine"):
+    for name in (*report.QUESTIONS, report.PEERS, "targets", "machine"):
         assert f"<!-- measured: {name} -->" in text
         assert f"<!-- end: {name} -->" in text
 
@@ -97,3 +98,11 @@ def test_every_question_is_a_file_that_explains_itself() -> None:
     for name in report.QUESTIONS:
         text = (ROOT / "benchmarks" / f"{name}.py").read_text("utf-8")
         assert f"python -m benchmarks.{name} [--json] [--runs N] [--quick]" in text
+
+
+def test_every_other_queue_has_its_script_and_is_held_to_a_version() -> None:
+    assert len({peer.name for peer in PEERS}) == len(PEERS) >= 10
+    for peer in PEERS:
+        assert (ROOT / "benchmarks" / "peers" / f"{peer.script}.py").is_file()
+        assert "<" in peer.requirements[0]
+        assert any(peer.script in word or peer.package == "rq" for word in peer.workers)
