@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from taskrunner import App, Backoff, DuplicateJob, current_job
+from taskrunner import App, Backoff, DuplicateJob, Unique, current_job
 from tests.soak.journal import write
 
 PATH = os.environ.get("SOAK_JOURNAL", "")
@@ -57,6 +57,27 @@ def slow(n: int) -> int:
     with written_down():
         current_job().progress(n, n)
         time.sleep(0.5 + (n % 10) / 10)
+        return n + 1
+
+
+@app.task(name="narrow", max_running=2)
+def narrow(n: int) -> int:
+    """Two at a time: a place that is left behind by a crash would strand all the others."""
+    with written_down():
+        time.sleep(0.005)
+        return n + 1
+
+
+@app.task(name="rated", rate_limit="50/s")
+def rated(n: int) -> int:
+    with written_down():
+        return n + 1
+
+
+@app.task(name="single", unique=Unique(key=lambda n: n % 7, on_conflict="existing"))
+def single(n: int) -> int:
+    """One of seven at a time: a key that is left behind would refuse all that come later."""
+    with written_down():
         return n + 1
 
 

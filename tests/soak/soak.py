@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[2]
 BATCH = 1000
 MOST_FILES = 60
 """Descriptors that a process of a node may have when it idles."""
-KEPT_BY_A_QUEUE = {"stats", "meta"}
+KEPT_BY_A_QUEUE = {"limits", "stats", "meta"}
 KEPT_BY_ALL = {"queues", "skew"}
 YEAR_S = 366 * 86_400.0
 STEP_S = 0.02

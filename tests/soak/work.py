@@ -23,6 +23,9 @@ KINDS: Final = {
     "delayed": 10,
     "failing": 3,
     "big": 4,
+    "narrow": 6,
+    "rated": 4,
+    "single": 4,
     "nested": 2,
     "slow": 2,
     "endless": 1,
@@ -95,6 +98,8 @@ class Submitter:
             if not job.accepted:
                 self.unsure.add(sent.id)
                 continue
+            if job.id != sent.id:
+                continue  # there was one with its key, which was answered instead
             self.sent[sent.id] = sent
             if sent.kind == "endless" or (sent.kind == "delayed" and self._random.random() < 0.2):
                 self._cancel_later(job, sent)
