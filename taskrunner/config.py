@@ -85,6 +85,11 @@ class Config:
     health_port: int | None = None
     """where a supervisor answers over HTTP how it is; 0: any free port; None: nowhere"""
     health_host: str = "127.0.0.1"
+    api_port: int | None = None
+    """where the HTTP service answers beside a supervisor; 0: any free port; None: nowhere"""
+    api_host: str = "127.0.0.1"
+    api_key_file: str | None = None
+    """where the key is written that is made at the start, for a broker that lives in this process"""
     api_key_secret: str | None = None
     """under which the digests of API keys are made; None: under a salt of each"""
     request_rate: float = 1000.0

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr
 
 from taskrunner.inspector.jobs import MOST_IN_A_SLICE
+from taskrunner.limits import MOST_RUNNING
 from taskrunner.message import LONGEST, LONGEST_NAME
 from taskrunner.options import LONGEST_TEXT
 from taskrunner.retry import Backoff
@@ -47,6 +48,7 @@ Seconds = Annotated[
 Queue = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9_.:/@\-]{1,128}$")]
 TaskName = Annotated[str, Field(strict=True, min_length=1, max_length=LONGEST_NAME)]
 Named = Annotated[str, Field(strict=True, min_length=1, max_length=LONGEST_TEXT)]
+Key = Named | Annotated[float, Field(strict=True, allow_inf_nan=False)]
 StateName = Literal[
     "scheduled",
     "pending",
@@ -89,7 +91,7 @@ class BackoffBody(Body):
 class UniqueBody(Body):
     """No second job with the same key while there is one; without a key: with the same arguments."""
 
-    key: Named | float | None = None
+    key: Key | None = None
     until: Literal["finished", "started"] = "finished"
     seconds: Seconds | None = None
     on_conflict: Literal["reject", "existing", "replace"] = "reject"
@@ -116,6 +118,11 @@ class JobOptions(Body):
     headers: dict[str, StrictStr] | None = None
     durability: Literal["default", "replicated", "fsynced"] | None = None
     unique: StrictBool | UniqueBody | None = None
+    rate_limit: Named | None = None
+    """such as 100/s, 5/m or 10/2s burst 5"""
+    rate_key: Key | None = None
+    max_running: Annotated[int, Field(strict=True, ge=1, le=MOST_RUNNING)] | None = None
+    running_key: Key | None = None
 
 
 class Work(BaseModel):
@@ -208,3 +215,27 @@ class NamedSchedule(NewSchedule):
     """The same, with its name."""
 
     name: Named
+
+
+class Held(Body):
+    """Whom a limit or a pause holds: the jobs of a task, those of a key, or without either all of the
+    queue."""
+
+    task: TaskName | None = None
+    key: Named | None = None
+
+
+class Pause(Held):
+    """For how long; without `seconds` until it is resumed."""
+
+    seconds: Annotated[float, Field(strict=True, ge=0.001, le=LONGEST)] | None = None
+
+
+class NewLimit(Held):
+    """One of the two, or both."""
+
+    rate: Named | None = None
+    """such as 100/s, 5/m or 10/2s burst 5, or none"""
+    max_running: (
+        Annotated[int, Field(strict=True, ge=1, le=MOST_RUNNING)] | Literal["none"] | None
+    ) = None

@@ -5,7 +5,17 @@ from __future__ import annotations
 from fastapi import APIRouter, FastAPI
 
 from taskrunner._version import __version__
-from taskrunner.api import audit, jobs, nodes, problems, queues, schedules, submitting, system
+from taskrunner.api import (
+    audit,
+    jobs,
+    limits,
+    nodes,
+    problems,
+    queues,
+    schedules,
+    submitting,
+    system,
+)
 from taskrunner.api.front import protect
 from taskrunner.api.openapi import describe
 from taskrunner.app import App
@@ -14,6 +24,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     submitting.router,
     jobs.router,
     queues.router,
+    limits.router,
     schedules.router,
     nodes.router,
     audit.router,

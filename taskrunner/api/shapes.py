@@ -259,3 +259,27 @@ class HealthShape(BaseModel):
 class ToldShape(BaseModel):
     node: str
     action: str
+
+
+class HoldShape(BaseModel):
+    rate: str | None
+    max_running: int | str | None
+
+
+class LimitShape(BaseModel):
+    queue: str
+    scope: str
+    name: str | None
+    declared: HoldShape | None
+    set: HoldShape | None
+    holds: HoldShape | None
+    paused: bool
+    paused_for: float | None
+    running: int
+    opens_in: float | None
+    waiting: int
+    problem: str | None
+
+
+class LimitsShape(BaseModel):
+    limits: list[LimitShape]

@@ -9,6 +9,7 @@ import click
 from taskrunner import log
 from taskrunner.app import App
 from taskrunner.cli import interrupts
+from taskrunner.cli.beside import ServiceBeside
 from taskrunner.cli.connect import broker_options, ping, settle
 from taskrunner.events import Events
 from taskrunner.supervisor.node import run as supervise
@@ -57,6 +58,11 @@ def _limit_options(command: Any) -> Any:
 @_limit_options
 @click.option("--health-port", metavar="PORT", help="Answer /livez and /readyz on this port.")
 @click.option("--health-host", metavar="HOST", help="At this address. [default: 127.0.0.1]")
+@click.option("--api-port", metavar="PORT", help="Serve the HTTP API on this port, too.")
+@click.option("--api-host", metavar="HOST", help="At this address. [default: 127.0.0.1]")
+@click.option(
+    "--api-key-file", metavar="FILE", help="With memory://: write the API key there, not here."
+)
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
 @click.option("--log-format", metavar="FORMAT", help="text or json.")
 def run(app: str, strict: bool, **arguments: str | None) -> None:
@@ -78,15 +84,19 @@ def run(app: str, strict: bool, **arguments: str | None) -> None:
     try:
         if not found.broker.capabilities.shared:
             log.LOGGER.warning("%s", _means(found))
+        beside = None if found.config.api_port is None else ServiceBeside(found)
         interrupts.check()
-        supervise(app, found.config, events)
+        supervise(app, found.config, events, beside)
     finally:
         restore()
 
 
 def _means(app: App) -> str:
+    roads = "from inside its own tasks"
+    if app.config.api_port is not None:
+        roads += " or over HTTP"
     return (
         f"the broker is {app.config.shown('broker')}: it lives in this process, so only jobs that"
-        " are submitted from inside its own tasks can run, and nothing outlives it; for jobs from"
+        f" are submitted {roads} can run, and nothing outlives it; for jobs from"
         " elsewhere use one that is shared, such as redis://localhost:6379/0"
     )

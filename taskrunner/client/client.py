@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import time
+import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -179,7 +179,7 @@ class HttpClient:
                 return _answered(self._client.request(**self._request(call)))
             except httpx.TransportError as error:
                 pause = _pause(call, error, attempt)
-            time.sleep(pause)
+            threading.Event().wait(pause)
         raise AssertionError("the last attempt raises")
 
     async def asend(self, call: Call) -> Any:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeAlias
 
 from setproctitle import setproctitle
 
 from taskrunner import registry
+from taskrunner.app import App
 from taskrunner.brokers.base import Broker
 from taskrunner.config import Config
 from taskrunner.errors import StartError
 from taskrunner.events import Events
+from taskrunner.probes import Fault
 from taskrunner.supervisor.generation import ForkedGeneration, Target, check_backend
 from taskrunner.supervisor.signals import Signals
 from taskrunner.supervisor.supervisor import Supervisor
 from taskrunner.supervisor.waits import run_loop
 
+Beside: TypeAlias = Callable[[App, Callable[[], Fault | None]], AbstractContextManager[None]]
+"""What goes on in this process while the node lives: it is given the App, and what says why the node
+would not run a job now."""
 
-def run(target: str, config: Config, events: Events) -> None:
+
+def run(target: str, config: Config, events: Events, beside: Beside | None = None) -> None:
     """Be a node until a signal says to stop. Raises AppNotFound, StartError,
     BrokerUnavailable."""
     # Also takes the command line and the environment out of everybody's sight: there may be a
@@ -44,7 +53,8 @@ def run(target: str, config: Config, events: Events) -> None:
         signals.install()
         obeying = asyncio.ensure_future(supervisor.control.obey(signals))
         try:
-            await supervisor.run()
+            with beside(app, supervisor.watch_itself()) if beside else nullcontext():
+                await supervisor.run()
         finally:
             obeying.cancel()
             signals.remove()

@@ -29,6 +29,7 @@ from taskrunner.events import (
     NodeStarted,
     NodeStopped,
 )
+from taskrunner.probes import Fault
 from taskrunner.supervisor.child import Phase
 from taskrunner.supervisor.farewell import Farewell
 from taskrunner.supervisor.generation import (
@@ -91,6 +92,12 @@ class Supervisor:
         self._rollover, self._sizing = parts.rollover, parts.sizing
         self._farewell = Farewell(parts, around, hurried=self._hurried)
 
+    def watch_itself(self) -> Callable[[], Fault | None]:
+        """Send probes to itself from now on; what says why this node would not run a job now."""
+        if not self._self_probe.thread.is_alive:
+            self._self_probe.start()
+        return self._readiness.not_ready
+
     # -- the story
 
     async def run(self, started: Callable[[], None] = lambda: None) -> None:
@@ -121,7 +128,7 @@ class Supervisor:
         """Before all else: whoever asks how far the start is gets an answer."""
         self._health_port.start()
         if (address := self._health_port.address) is not None:
-            self._self_probe.start()
+            self.watch_itself()
             self._events.emit(HealthPortOpened(*address))
 
     async def _start(self) -> None:

@@ -55,6 +55,10 @@ def test_every_option_of_enqueue_is_an_option_here(api: Client) -> None:
         "headers": {"k": "v"},
         "durability": "default",
         "unique": {"key": "k", "until": "started"},
+        "rate_limit": "5/m",
+        "rate_key": "r",
+        "max_running": 3,
+        "running_key": 7,
     }
     answer = api.post("/v1/jobs", {"task": "t", **options})
     assert answer.json()["state"] == "scheduled"

@@ -21,7 +21,7 @@ class Supervisor:
         self.config = Config()
         self.raises: Exception | None = None
 
-    def __call__(self, target: str, config: Config, events: Events) -> None:
+    def __call__(self, target: str, config: Config, events: Events, beside: object = None) -> None:
         self.target, self.config = target, config
         events.emit(NodeStopped())
         if self.raises is not None:
