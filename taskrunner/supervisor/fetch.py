@@ -70,6 +70,8 @@ class FetchService:
         self._unanswered: list[Take] = []
         self._opens: dict[str, float] = {}
         """by queue: the monotonic time at which jobs that a limit held back can be had"""
+        self._rung: set[str] = set()
+        """queues that a bell rang for since the last plan"""
         self._first = 1
         self._looked_at = self._listened_at = clock.monotonic()
 
@@ -91,10 +93,17 @@ class FetchService:
         return self._first
 
     def wake(self) -> None:
-        """There is room again. Costs nothing unless the thread waits."""
-        if self._waiting and (mailbox := self._mailbox) is not None:
+        """There is room again. Costs nothing unless the thread waits for that: on an idle node it would
+        look at nothing and sleep again, after every job."""
+        if not self._waiting or not (self._planner.hopeful or self._is_renamed()):
+            return
+        if (mailbox := self._mailbox) is not None:
             self._waiting = False
             mailbox.wake()
+
+    def _is_renamed(self) -> bool:
+        """The node goes on under another id, which has a mailbox of its own."""
+        return self._mailbox_of != self._membership.id
 
     def run_once(self) -> None:
         """One fetch, or one wait."""
@@ -112,6 +121,8 @@ class FetchService:
         if self._opens:
             self._look_behind_limits(now)
         plan = self._plan()
+        if self._rung:
+            self._pass_on_all_but(plan)
         if not plan:
             self._waiting = True
             # Looked again after saying so: room that opened in between would ring nobody.
@@ -131,7 +142,7 @@ class FetchService:
     def _plan(self) -> list[Take]:
         if self._unanswered:
             return self._unanswered
-        if self._hears.may_not_fetch():
+        if not self._planner.hopeful or self._hears.may_not_fetch():
             return []
         return self._planner.plan(self._dispatcher.room, self._outage.queues, self._slots())
 
@@ -183,6 +194,8 @@ class FetchService:
 
     def _ask(self, node: str, plan: list[Take]) -> Fetched:
         """One round trip; more only where a queue cannot be asked, so that the others can."""
+        if len(plan) == 1:
+            return self._broker.fetch(node, plan, self._first)
         firsts = accumulate((take.limit for take in plan), initial=self._first)
         parts = apart(
             list(zip(firsts, plan, strict=False)),
@@ -230,10 +243,16 @@ class FetchService:
         for bell in bells:
             if bell.kind is BellKind.READY:
                 self._planner.believe(bell.queue)
-                if not self._dispatcher.room(bell.queue):
-                    self._pass_on(bell.queue)
+                self._rung.add(bell.queue)
             else:
                 self._hears.rung(bell)
+
+    def _pass_on_all_but(self, plan: Sequence[Take]) -> None:
+        """Bells rang for these queues, and for some there is no room."""
+        rung, self._rung = self._rung.difference(take.queue for take in plan), set()
+        for queue in rung:
+            if not self._dispatcher.room(queue):
+                self._pass_on(queue)
 
     def _pass_on(self, queue: str) -> None:
         """No room for what a bell announced: let the next idle node have it."""
@@ -246,7 +265,7 @@ class FetchService:
 
     def _open_mailbox(self) -> None:
         node = self._membership.id
-        if self._mailbox_of == node:
+        if not self._is_renamed():
             return
         if self._mailbox is not None:
             self._mailbox.close()

@@ -8,7 +8,6 @@ nothing.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from taskrunner.brokers.base import Fetched, Take
@@ -69,7 +68,9 @@ class Planner:
         asked = frozenset(take.queue for take in plan)
         self._withheld = (self._withheld - asked) | fetched.withheld
         self.learnt += 1
-        got = Counter(delivery.queue for delivery in fetched.deliveries)
+        got = {take.queue: 0 for take in plan}
+        for delivery in fetched.deliveries:
+            got[delivery.queue] = got.get(delivery.queue, 0) + 1
         for take in plan:
             if got[take.queue] >= take.limit:
                 continue
