@@ -102,23 +102,33 @@ class App:
 
     @overload
     def task(
-        self, /, *, name: str | None = None, **options: Unpack[OptionArguments]
+        self,
+        /,
+        *,
+        name: str | None = None,
+        redact: Iterable[str] = (),
+        **options: Unpack[OptionArguments],
     ) -> Declare: ...
 
-    def task(self, fn: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
+    def task(
+        self, fn: Any = None, /, *, name: str | None = None, redact: Any = (), **options: Any
+    ) -> Any:
         """Declare a function, `def` or `async def`, as a task; with or without options.
 
-        The name is `module.function` unless given. Raises DeclarationError for what cannot be a
-        task and for a second task of the same name, OptionError for a bad option.
+        The name is `module.function` unless given. `redact` names parameters whose values are shown
+        to nobody. Raises DeclarationError for what cannot be a task and for a second task of the
+        same name, OptionError for a bad option.
         """
         declared = Options.of(**options)
         if fn is not None:
-            return self._declare(fn, name, declared)
+            return self._declare(fn, name, declared, redact)
         if name is not None:
             check_function(_nothing, name)
-        return lambda fn: self._declare(fn, name, declared)
+        return lambda fn: self._declare(fn, name, declared, redact)
 
-    def _declare(self, fn: Callable[..., Any], name: str | None, declared: Options) -> Any:
+    def _declare(
+        self, fn: Callable[..., Any], name: str | None, declared: Options, redact: Iterable[str]
+    ) -> Any:
         name = check_function(fn, name)
         known = self._tasks.get(name)
         if known is not None:
@@ -126,7 +136,7 @@ class App:
             where = f" at {code.co_filename}:{code.co_firstlineno}" if code else ""
             raise DeclarationError(f"there is a task {name!r} already, declared{where}")
         kind = AsyncTask if inspect.iscoroutinefunction(fn) else Task
-        made: Task[..., Any] = kind(fn, app=self, name=name, declared=declared)
+        made: Task[..., Any] = kind(fn, app=self, name=name, declared=declared, redact=redact)
         self.codec.declared.add(fn)
         self._tasks[name] = made
         return made

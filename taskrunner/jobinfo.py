@@ -12,6 +12,7 @@ from taskrunner.brokers.base import JobRecord
 from taskrunner.context import Progress
 from taskrunner.errors import ArgumentError, MessageError
 from taskrunner.message import ErrorInfo, Header, unpack
+from taskrunner.redaction import Marks, hidden
 from taskrunner.seals import NO_HEADERS, PROGRESS
 from taskrunner.states import State
 
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from taskrunner.app import App
 
 _UNREADABLE: Final = Header(task="")
+
+
+def marks_for(app: App, header: Header) -> Marks:
+    """What is to be hidden of arguments: what travels with them, and what the code says that is
+    here."""
+    task = app.tasks.get(header.task)
+    return (header.redact or ()) + (() if task is None else task.redact)
 
 
 def _when(moment: float | None) -> datetime | None:
@@ -83,13 +91,27 @@ class JobInfo:
     def queue(self) -> str:
         return self.record.queue
 
+    @cached_property
+    def _shown(self) -> tuple[tuple[Any, ...] | None, dict[str, Any] | None]:
+        args, kwargs, _ = self._arguments
+        if args is None or kwargs is None:
+            return None, None
+        return hidden(marks_for(self._app, self._message[0]), args, kwargs)
+
     @property
     def args(self) -> tuple[Any, ...] | None:
-        return self._arguments[0]
+        """With `***` for what the task redacts; `unredacted` has all of it."""
+        return self._shown[0]
 
     @property
     def kwargs(self) -> dict[str, Any] | None:
-        return self._arguments[1]
+        return self._shown[1]
+
+    @property
+    def unredacted(self) -> tuple[tuple[Any, ...] | None, dict[str, Any] | None]:
+        """The arguments, positional and by keyword, as they are; for programs: no command and no
+        answer of the HTTP service shows it."""
+        return self._arguments[:2]
 
     @property
     def unreadable(self) -> str | None:

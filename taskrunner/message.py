@@ -14,6 +14,7 @@ which the broker keeps beside it. Header keys of version 1, all optional but `t`
         maximum ms, jitter]                 f   fair key              } them unchanged
     ro  retry on (names of exceptions)      k   id of the encryption or signing key
     rt  retention, ms                       s   signature (bytes)
+    x   arguments to be shown to nobody (names, and places such as `1`)
 
 A key that this version does not know is kept in `Header.extra` and passed on: a newer client's
 message survives an older node. A newer `version` is refused with LaterMessage, and whoever holds
@@ -85,6 +86,8 @@ class Header:
     limit_keys: tuple[str, ...] | None = None
     group: str | None = None
     fair_key: str | None = None
+    redact: tuple[str, ...] | None = None
+    """arguments to be shown to nobody: names, and places such as `1` or, from there on, `2+`"""
     key_id: str | None = None
     signature: bytes | None = None
     extra: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
@@ -354,6 +357,7 @@ _KEYS: Final[Mapping[str, tuple[str, Any, Any]]] = {
     "limit_keys": ("l", list, _texts),
     "group": ("g", str, _text),
     "fair_key": ("f", str, _text),
+    "redact": ("x", list, _texts),
     "key_id": ("k", str, _text),
     "signature": ("s", bytes, _bytes),
 }

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from taskrunner.brokers.base import JobKey, SlotRecord
 from taskrunner.errors import OptionError
+from taskrunner.jobinfo import marks_for
 from taskrunner.message import PARKED_FOR_TASK
 from taskrunner.options import moment, wrong
+from taskrunner.redaction import hidden
 from taskrunner.scheduleinfo import (
     Firing,
     ForecastSlot,
@@ -119,9 +121,10 @@ class ScheduleViews:
         return ride_out(lambda: self._app.broker.slots(queue, names, firings=firings))
 
     def _arguments(self, schedule: Schedule) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Those of its jobs. Raises MessageError, ArgumentError."""
+        """Those of its jobs, as they may be shown. Raises MessageError, ArgumentError."""
         template = self._app.seals.template_of(schedule.name, schedule.template)
-        return self._app.codec.unpack_call(template.body)
+        marks = marks_for(self._app, template.header)
+        return hidden(marks, *self._app.codec.unpack_call(template.body))
 
     def declared_info(self, schedule: Schedule) -> ScheduleInfo:
         return info(schedule, self._arguments, stored=False)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, Unpack
 
@@ -24,6 +24,7 @@ from taskrunner.limitkeys import Keys
 from taskrunner.message import DEFAULT, LONGEST_NAME, REPLACE, Header, Message, Timing
 from taskrunner.naming import public_module
 from taskrunner.options import NOTHING, OptionArguments, Options
+from taskrunner.redaction import Marks, marks_of, scrubber
 from taskrunner.unique import Unique
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Task(Generic[P, R]):
         name: str,
         declared: Options,
         chosen: Options = NOTHING,
+        redact: Iterable[str] = (),
     ) -> None:
         self.fn: Callable[..., Any] = fn
         self.app: App = app
@@ -61,7 +63,9 @@ class Task(Generic[P, R]):
         self.chosen: Options = chosen
         """the options of this copy, which `.options()` made"""
         self.is_async: bool = inspect.iscoroutinefunction(fn)
-        self._signature = Signature(fn, name)
+        self._signature = Signature(fn, name, redact)
+        self.redact: Marks = self._signature.marks
+        """arguments that are shown to nobody"""
         self._submission = Submission(name, declared, self.chosen, self._signature)
         functools.update_wrapper(self, fn, updated=())
 
@@ -119,7 +123,13 @@ class Task(Generic[P, R]):
         """
         args, kwargs = self.app.codec.unpack_call(body)
         self._signature.check(args, kwargs)
-        return self._signature.shaped(args, kwargs)
+        if not self.redact:
+            return self._signature.shaped(args, kwargs)
+        try:
+            return self._signature.shaped(args, kwargs)
+        except ArgumentError as error:
+            # It says what was found where something else was expected.
+            raise ArgumentError(scrubber(self.redact, args, kwargs)(str(error))) from None
 
 
 class AsyncTask(Task[P, R]):
@@ -164,6 +174,8 @@ class Submission:
         # Only what differs from the declaration travels: the node knows that. Headers are the
         # exception, since no node adds any.
         self.header: Header = chosen.header(task, headers=said.headers)
+        if takes is not None and takes.marks:
+            self.header = replace(self.header, redact=takes.marks)
         keys = said.keys(chosen, takes)
         if keys is not None and keys.are_fixed:
             self.header = replace(self.header, limit_keys=keys.texts((), {}))
@@ -217,10 +229,11 @@ def too_large(task: str, body: bytes, limit: int) -> PayloadTooLarge:
 class Signature:
     """What arguments a function takes, checked once for each way of calling it."""
 
-    def __init__(self, fn: Callable[..., Any], name: str) -> None:
+    def __init__(self, fn: Callable[..., Any], name: str, redact: Iterable[str] = ()) -> None:
         self._name = name
         self._fn = fn
         self.signature = self._signature = inspect.signature(fn)
+        self.marks: Marks = marks_of(self._signature, redact)
         # Whether arguments fit depends only on how many are positional and which are named.
         self._fitting: set[tuple[int, tuple[str, ...]]] = set()
 

@@ -21,18 +21,17 @@ from taskrunner.clock import monotonic, wall
 from taskrunner.context import CURRENT, JobContext
 from taskrunner.errors import (
     ArgumentError,
-    CryptoError,
     Reject,
     Retry,
     TaskCancelled,
     TaskInterrupt,
-    TaskrunnerError,
     TaskTimeout,
 )
 from taskrunner.frames import Why
 from taskrunner.message import ErrorInfo, unpack
 from taskrunner.middleware import Chain
 from taskrunner.naming import qualified_name, type_name
+from taskrunner.redaction import Scrub, scrubber
 from taskrunner.retry import (
     Decision,
     Policy,
@@ -42,7 +41,7 @@ from taskrunner.retry import (
 )
 from taskrunner.seals import ERROR, PROGRESS, RESULT, task_in
 from taskrunner.task import Task
-from taskrunner.worker.shown import cut, text_of, traceback_of
+from taskrunner.worker.shown import cut, reason_of, text_of, traceback_of
 
 Row = list[Any]
 """A Delivery as the frame carried it."""
@@ -137,7 +136,7 @@ class Executor:
             headers, body = self._seals.opened(header, body, row[0], row[1])
             args, kwargs = task.arguments(body)
         except BaseException as error:  # noqa: BLE001  a user's decoder may raise anything
-            return self._refused(row, _reason(error), error, policy, task=header.task)
+            return self._refused(row, reason_of(error), error, policy, task=header.task)
         context = self._context(row, header.task, headers)
         return Run(row, row[3], task, policy, args, kwargs, context)
 
@@ -332,15 +331,18 @@ class Executor:
         return _row(run.row, OutcomeKind.CANCELLED, ran=ran, retention=run.policy.retention)
 
     def _told(self, run: Run, error: BaseException) -> bytes:
-        return self._error(run.row, run.task.name, self._info(error, run.row))
+        scrub = scrubber(run.task.redact, run.args, run.kwargs)
+        return self._error(run.row, run.task.name, self._info(error, run.row, scrub=scrub))
 
     def _error(self, row: Row, task: str, info: ErrorInfo) -> bytes:
         """As it is kept with the job."""
         return self._seals.value(ERROR, row[0], task or task_in(row[4]), row[1], info.pack())
 
-    def _info(self, error: BaseException, row: Row, *, with_traceback: bool = True) -> ErrorInfo:
-        text = traceback_of(error, self._traceback_limit) if with_traceback else ""
-        message = cut(text_of(error), MESSAGE_LIMIT)
+    def _info(
+        self, error: BaseException, row: Row, *, with_traceback: bool = True, scrub: Scrub = str
+    ) -> ErrorInfo:
+        text = traceback_of(error, self._traceback_limit, scrub) if with_traceback else ""
+        message = cut(scrub(text_of(error)), MESSAGE_LIMIT)
         if not message and isinstance(error, TaskTimeout):
             message = "the run was interrupted: it exceeded its timeout, or the job its deadline"
         return ErrorInfo(qualified_name(type(error)), message, text, row[5] + 1, wall())
@@ -366,14 +368,6 @@ def _row(  # noqa: PLR0913  the fields of an Outcome, by name
         *(row[0], row[1], row[3], int(kind), started, ran, None, retention),
         *(error, reason, delay, int(blame), park_key),
     )
-
-
-def _reason(error: BaseException) -> str:
-    """What a job fails with whose message cannot be made into a call."""
-    if isinstance(error, CryptoError):
-        return error.reason
-    is_ours = isinstance(error, TaskrunnerError) and not isinstance(error, ArgumentError)
-    return "unreadable" if is_ours else "arguments"
 
 
 def _moment(seconds: float) -> datetime:

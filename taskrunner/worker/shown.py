@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
+
+from taskrunner.errors import ArgumentError, CryptoError, TaskrunnerError
 
 _SHORTEST_CUT = 80
 
 
-def traceback_of(error: BaseException, limit: int) -> str:
-    """The traceback as text, without our own frames, at most `limit` bytes."""
+def traceback_of(error: BaseException, limit: int, scrub: Callable[[str], str] = str) -> str:
+    """The traceback as text, without our own frames, at most `limit` bytes; `scrub` takes out what
+    must not be in it."""
     start = error.__traceback__
     while start is not None and _is_ours(start.tb_frame.f_globals.get("__name__", "")):
         start = start.tb_next
     try:
         parts = traceback.TracebackException(type(error), error, start, compact=True).format()
-        return cut("".join(parts), limit)
+        return cut(scrub("".join(parts)), limit)
     except BaseException as broken:  # noqa: BLE001  an exception whose own parts raise
         return f"the traceback cannot be shown: {type(broken).__name__}"
 
@@ -28,6 +32,14 @@ def text_of(error: BaseException) -> str:
         return str(error)
     except BaseException as broken:  # noqa: BLE001  an exception whose __str__ raises
         return f"its message cannot be shown: {type(broken).__name__}"
+
+
+def reason_of(error: BaseException) -> str:
+    """What a job fails with whose message cannot be made into a call."""
+    if isinstance(error, CryptoError):
+        return error.reason
+    is_ours = isinstance(error, TaskrunnerError) and not isinstance(error, ArgumentError)
+    return "unreadable" if is_ours else "arguments"
 
 
 def cut(text: str, limit: int) -> str:
