@@ -169,5 +169,6 @@ def test_processes_that_run_tasks_do_not_get_the_secret_of_api_keys(fleet: Fleet
     eventually(lambda: node.children, timeout=30)
     for pid in (node.fork_server, *node.children):
         environ = Path(f"/proc/{pid}/environ").read_bytes()
-        assert b"HARMLESS=yes" in environ
+        # A process that has set its title has overwritten what the kernel shows here.
+        assert b"HARMLESS=yes" in environ or b"=" not in environ
         assert b"s3cret-" not in environ
