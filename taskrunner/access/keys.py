@@ -18,7 +18,8 @@ import hmac
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from types import NoneType
 from typing import Any, Final
 
 import msgpack
@@ -35,6 +36,16 @@ _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _ID_LENGTH: Final = 12
 _VERSION: Final = 1
 _SALT_BYTES: Final = 16
+_KINDS: Final[Mapping[str, tuple[type, ...]]] = {
+    "str": (str,),
+    "bytes": (bytes,),
+    "bool": (bool,),
+    "float": (float, int),
+    "float | None": (float, int, NoneType),
+    "tuple[str, ...]": (tuple,),
+    "frozenset[Scope]": (frozenset,),
+}
+"""What a field of a stored key may hold, by its annotation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +177,18 @@ class StoredKey:
             own = {name: values[name] for name in cls.__slots__ if name in values}
             own["scopes"] = frozenset(Scope(word) for word in values["scopes"])
             own |= {name: tuple(values[name]) for name in ("queues", "tasks")}
-            return cls(**own)
+            return _typed(cls(**own))
         except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
             raise MessageError(f"the record of API key {key_id} cannot be read: {error}") from error
+
+
+def _typed(key: StoredKey) -> StoredKey:
+    """The key, or TypeError where a field holds what it cannot: it would be found out only when
+    somebody shows the key."""
+    for field in fields(key):
+        value, kinds = getattr(key, field.name), _KINDS[str(field.type)]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and kinds != (bool,)):
+            raise TypeError(f"{field.name} is {value!r:.100}")
+    if not all(isinstance(pattern, str) for pattern in (*key.queues, *key.tasks)):
+        raise TypeError("a pattern that is no text")
+    return key
