@@ -52,6 +52,8 @@ _OPEN_HEADERS: Final = frozenset({SCHEDULE_HEADER, SLOT_HEADER})
 """What a node adds to a template that it cannot open."""
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _SIGNATURE: Final = 32
+_FULL_MAP: Final = 0x8F
+"""How msgpack begins the largest map whose size is in its first byte."""
 _pack = msgpack.packb
 
 
@@ -321,7 +323,20 @@ def _encrypted(header: Header, key_id: str) -> Header:
 
 
 def _signed(header: Header, key_id: str, signature: bytes) -> Header:
-    return replace(header, key_id=key_id, signature=signature)
+    """The header of a signed message. It is another for each message, so its bytes are put together
+    from those that all share: one more entry in the map, at its end."""
+    shared: Header | None = header.__dict__.get("_with_key")
+    if shared is None or shared.key_id != key_id:
+        shared = replace(header, key_id=key_id, signature=None)
+        header.__dict__["_with_key"] = shared
+    packed = shared.packed
+    if header.extra or packed[0] >= _FULL_MAP:
+        return replace(shared, signature=signature)
+    made = object.__new__(Header)
+    lead = (packed[0] + 1).to_bytes(1, "big")
+    entry = b"\xa1s\xc4" + len(signature).to_bytes(1, "big") + signature
+    made.__dict__.update(shared.__dict__, signature=signature, packed=lead + packed[1:] + entry)
+    return made
 
 
 def _split(plain: bytes) -> tuple[Mapping[str, str], bytes]:

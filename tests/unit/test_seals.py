@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from taskrunner import App, ConfigError, CryptoError, JobFailed, current_job
+from taskrunner import App, ConfigError, CryptoError, JobFailed, MessageError, current_job
 from taskrunner.brokers.base import JobKey, OutcomeKind
 from taskrunner.config import Config
 from taskrunner.crypto import Key
@@ -88,6 +88,40 @@ def test_headers_belong_to_what_is_signed() -> None:
         opened(here, replace(sent, header=replace(sent.header, headers={"tenant": "8"})))
     with pytest.raises(CryptoError, match="not what was signed"):
         opened(here, replace(sent, body=b"\x92\x02\x80"))
+
+
+def test_the_header_of_a_signed_message_is_what_packing_it_would_give() -> None:
+    here = seals(signing_keys=(ONE,))
+    every: dict[str, Any] = {
+        "retries": 1,
+        "retry_on": ("a.B",),
+        "retention": 1.0,
+        "backoff": (1.0, 2.0, 3.0, True),
+    }
+    more = {
+        "unique_key": "u",
+        "limit_keys": ("l",),
+        "group": "g",
+        "fair_key": "f",
+        "redact": ("x",),
+    }
+    full = Header("t", 1.0, headers={"a": "b"}, extra={"zz": 1, "yy": 2, "xx": 3}, **every, **more)
+    for header in (Header("t"), Header("t", **every), full, replace(full, extra={})):
+        sent = here.message(replace(message(), header=header))
+        assert sent.header == replace(header, key_id="one", signature=sent.header.signature)
+        assert sent.header.packed == replace(sent.header).packed
+        assert unpack(sent.wire)[0] == sent.header
+        assert opened(here, sent)[1] == sent.body
+
+
+def test_the_header_of_encrypted_messages_is_read_once() -> None:
+    here = seals(encryption_keys=(ONE,))
+    first, second = (here.message(replace(message(), header=Header("t"))) for _ in range(2))
+    assert unpack(first.wire)[0] is unpack(second.wire)[0]
+    assert unpack(second.wire) == (second.header, second.body)
+    cut = second.wire[:9]
+    with pytest.raises(MessageError):
+        unpack(cut)
 
 
 def test_with_keys_for_both_a_message_is_encrypted() -> None:
