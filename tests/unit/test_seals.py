@@ -98,7 +98,7 @@ def test_the_header_of_a_signed_message_is_what_packing_it_would_give() -> None:
         "retention": 1.0,
         "backoff": (1.0, 2.0, 3.0, True),
     }
-    more = {
+    more: dict[str, Any] = {
         "unique_key": "u",
         "limit_keys": ("l",),
         "group": "g",
