@@ -66,6 +66,7 @@ from taskrunner.jobinfo import JobInfo
 from taskrunner.message import ErrorInfo, Message
 from taskrunner.middleware import Middleware
 from taskrunner.retry import Backoff
+from taskrunner.retryafter import retry_after
 from taskrunner.states import State
 from taskrunner.task import AsyncTask, Task
 from taskrunner.unique import Unique
@@ -130,4 +131,5 @@ __all__ = [
     "WouldDeadlock",
     "__version__",
     "current_job",
+    "retry_after",
 ]

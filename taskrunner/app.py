@@ -159,6 +159,9 @@ class App:
                 retry_on=ANY_ERROR if declared.retry_on is None else declared.retry_on,
                 retention=config.retention_s if declared.retention is None else declared.retention,
                 limit=declared.limit(),
+                give_up_on=declared.give_up_on or (),
+                retry_if=declared.retry_if or (),
+                give_up_if=declared.give_up_if or (),
             )
         return found
 

@@ -13,7 +13,8 @@ which the broker keeps beside it. Header keys of version 1, all optional but `t`
     bo  backoff [initial ms, factor,        g   group key             } act on; this one carries
         maximum ms, jitter]                 f   fair key              } them unchanged
     ro  retry on (names of exceptions)      k   id of the encryption or signing key
-    rt  retention, ms                       s   signature (bytes)
+    gu  give up on (the same)               s   signature (bytes)
+    rt  retention, ms
     x   arguments to be shown to nobody (names, and places such as `1`)
 
 A key that this version does not know is kept in `Header.extra` and passed on: a newer client's
@@ -80,6 +81,8 @@ class Header:
     """initial (s), factor, maximum (s), jitter"""
     retry_on: tuple[str, ...] | None = None
     """qualified names of exception classes"""
+    give_up_on: tuple[str, ...] | None = None
+    """those of errors that no retry helps against, whatever `retry_on` says"""
     retention: float | None = None
     headers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     unique_key: str | None = None
@@ -351,6 +354,7 @@ _KEYS: Final[Mapping[str, tuple[str, Any, Any]]] = {
     "retries": ("r", int, _whole),
     "backoff": ("bo", _backoff_to_wire, _backoff_from_wire),
     "retry_on": ("ro", list, _texts),
+    "give_up_on": ("gu", list, _texts),
     "retention": ("rt", _milliseconds, _seconds),
     "headers": ("h", dict, _headers),
     "unique_key": ("u", str, _text),

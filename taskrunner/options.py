@@ -14,12 +14,13 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, TypedDict
 
+from taskrunner.errorkinds import ERRORS, accepted_errors, check_errors
 from taskrunner.errors import OptionError
 from taskrunner.limitkeys import Keys, KeySource, Source, TakesArguments, source
 from taskrunner.limits import Limit, Rate, running
 from taskrunner.message import DURABILITIES, LONGEST, NOW, Header, Timing
-from taskrunner.naming import nearest, qualified_name
-from taskrunner.retry import Backoff
+from taskrunner.naming import nearest
+from taskrunner.retry import Backoff, Predicate
 from taskrunner.unique import Unique, accepted_unique
 
 Seconds: TypeAlias = float | timedelta
@@ -29,7 +30,10 @@ LONGEST_TEXT: Final = 255
 HEADERS_LIMIT_BYTES: Final = 16 * 1024
 _SHORTEST: Final = 0.001
 _QUEUE: Final = re.compile(r"[A-Za-z0-9_.:/@-]{1,128}")
-_CLASS: Final = re.compile(r"[^\W\d]\w*(\.([^\W\d]\w*|<locals>))+")
+
+
+OneError: TypeAlias = type[Exception] | str | Predicate
+"""Which errors: a class, its qualified name, or a function that judges one."""
 
 
 class OptionArguments(TypedDict, total=False):
@@ -44,7 +48,8 @@ class OptionArguments(TypedDict, total=False):
     deadline: datetime
     retries: int
     backoff: Backoff
-    retry_on: type[Exception] | str | Iterable[type[Exception] | str]
+    retry_on: OneError | Iterable[OneError]
+    give_up_on: OneError | Iterable[OneError]
     retention: Seconds
     job_id: str
     headers: Mapping[str, str]
@@ -72,6 +77,10 @@ class Options:
     retries: int | None = None
     backoff: Backoff | None = None
     retry_on: tuple[str, ...] | None = None
+    retry_if: tuple[Predicate, ...] | None = None
+    """the functions that `retry_on` was given"""
+    give_up_on: tuple[str, ...] | None = None
+    give_up_if: tuple[Predicate, ...] | None = None
     retention: float | None = None
     job_id: str | None = None
     headers: Mapping[str, str] | None = None
@@ -99,6 +108,10 @@ class Options:
             raise OptionError("delay and eta were both given: expected one of them")
         if isinstance(found.get("expires"), datetime):
             found["expires_at"] = found.pop("expires").timestamp()
+        for names, functions in ERRORS:
+            if names in found:
+                found[names], found[functions] = found[names]
+        check_errors(found.get("retry_on"), found.get("give_up_on"))
         return cls(**found)
 
     def merged(self, over: Options) -> Options:
@@ -151,12 +164,13 @@ class Options:
             retries=self.retries,
             backoff=backoff.values() if backoff else None,
             retry_on=self.retry_on,
+            give_up_on=self.give_up_on,
             retention=self.retention,
             headers=headers or self.headers or MappingProxyType({}),
         )
 
 
-_EITHER: Final = (("delay", "eta"), ("expires", "expires_at"))
+_EITHER: Final = (("delay", "eta"), ("expires", "expires_at"), *ERRORS)
 _NO_TIMES: Final = (None,) * 5
 _FIELDS: Final = tuple(f.name for f in fields(Options))
 
@@ -237,22 +251,6 @@ def _backoff(option: str, value: object) -> Backoff:
     raise wrong(option, value, "a Backoff, for example Backoff(initial=1.0, maximum=60.0)")
 
 
-def _retry_on(option: str, value: Any) -> tuple[str, ...]:
-    kinds = [value] if isinstance(value, (type, str)) else value
-    if not isinstance(kinds, Iterable):
-        raise wrong(option, value, "exception classes, or their qualified names as text")
-    return tuple(_exception_name(option, kind) for kind in kinds)
-
-
-def _exception_name(option: str, kind: object) -> str:
-    if isinstance(kind, type) and issubclass(kind, BaseException):
-        return qualified_name(kind)
-    if isinstance(kind, str) and _CLASS.fullmatch(kind):
-        return kind
-    accepts = "exception classes, or their qualified names as text ('builtins.OSError')"
-    raise wrong(option, kind, accepts)
-
-
 def _job_id(option: str, value: object) -> str:
     if (
         isinstance(value, str)
@@ -295,7 +293,8 @@ _ACCEPT: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "deadline": moment,
     "retries": _retries,
     "backoff": _backoff,
-    "retry_on": _retry_on,
+    "retry_on": accepted_errors,
+    "give_up_on": accepted_errors,
     "retention": seconds,
     "job_id": _job_id,
     "headers": _headers,

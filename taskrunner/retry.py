@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from taskrunner.errors import OptionError
 from taskrunner.limits import Limit, Rate
 from taskrunner.message import LONGEST, Header
 from taskrunner.naming import qualified_name
+
+logger = logging.getLogger(__name__)
+
+Predicate: TypeAlias = Callable[[Exception], bool]
+"""Judges an error that a task has raised."""
 
 ANY_ERROR: Final = ("builtins.Exception",)
 
@@ -57,7 +63,7 @@ def _check(name: str, value: Any, *, lowest: float) -> None:
         raise OptionError(f"backoff {name}={value!r}: expected a number of at least {lowest}")
 
 
-_SAYS_NOTHING: Final = (None, None, None, None, None)
+_SAYS_NOTHING: Final = (None, None, None, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +78,34 @@ class Policy:
     retention: float = 3600.0
     limit: Limit | None = None
     """what holds the task's jobs, in each queue"""
+    give_up_on: tuple[str, ...] = ()
+    """the same: what they name is not retried, whatever `retry_on` says"""
+    retry_if: tuple[Predicate, ...] = ()
+    give_up_if: tuple[Predicate, ...] = ()
+    """what the code of the task says besides; known only where that code is"""
 
     def overridden(self, header: Header) -> Policy:
         """This policy with what the job's own header says put over it."""
-        said = (header.timeout, header.retries, header.retry_on, header.retention, header.backoff)
+        names = (header.retry_on, header.give_up_on)
+        said = (header.timeout, header.retries, header.retention, header.backoff, *names)
         if said == _SAYS_NOTHING:
             return self
         changes: dict[str, Any] = {}
-        for name in ("timeout", "retries", "retry_on", "retention"):
+        for name in ("timeout", "retries", "retry_on", "give_up_on", "retention"):
             value = getattr(header, name)
             if value is not None:
                 changes[name] = value
+        # What is said of one job stands instead of all that its task says.
+        if header.retry_on is not None:
+            changes["retry_if"] = ()
+        if header.give_up_on is not None:
+            changes["give_up_if"] = ()
         if header.backoff is not None:
             changes["backoff"] = Backoff(*header.backoff)
         return replace(self, **changes)
 
     def pack(self) -> list[Any]:
-        """As plain values, for the manifest of a fork server."""
+        """As plain values, for the manifest of a fork server; without the predicates, which are code."""
         limit = self.limit
         return [
             self.timeout,
@@ -97,14 +114,16 @@ class Policy:
             list(self.retry_on),
             self.retention,
             limit and [limit.rate and str(limit.rate), limit.max_running],
+            list(self.give_up_on),
         ]
 
     @classmethod
     def unpack(cls, packed: Sequence[Any]) -> Policy:
         """The policy that `pack` made these values of."""
-        timeout, retries, backoff, retry_on, retention, said = packed
+        timeout, retries, backoff, retry_on, retention, said, give_up_on = packed
         limit = Limit(said[0] and Rate.parse(said[0]), said[1]) if said else None
-        return cls(timeout, retries, Backoff(*backoff), tuple(retry_on), retention, limit)
+        names = tuple(retry_on), retention, limit, tuple(give_up_on)
+        return cls(timeout, retries, Backoff(*backoff), *names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +138,35 @@ class Decision:
 
 
 def after_failure(
-    policy: Policy, failures_before: int, error_types: Sequence[str], random: Callable[[], float]
+    policy: Policy, failures_before: int, error: BaseException, random: Callable[[], float]
 ) -> Decision:
-    """The task raised. `error_types`: qualified names of the exception's class and its bases."""
-    if failures_before >= policy.retries or set(policy.retry_on).isdisjoint(error_types):
+    """The task raised this."""
+    if failures_before >= policy.retries or not helps(policy, error):
         return Decision(False, reason="error")
     return Decision(True, policy.backoff.delay(failures_before, random))
+
+
+def helps(policy: Policy, error: BaseException) -> bool:
+    """Whether another run may help against this error. What the user's own predicates raise is
+    logged, and says that it may: no job is given up because of them."""
+    types = error_types(error)
+    if not set(policy.give_up_on).isdisjoint(types):
+        return False
+    if any(_says(predicate, error, otherwise=False) for predicate in policy.give_up_if):
+        return False
+    if not set(policy.retry_on).isdisjoint(types):
+        return True
+    return any(_says(predicate, error, otherwise=True) for predicate in policy.retry_if)
+
+
+def _says(predicate: Predicate, error: BaseException, *, otherwise: bool) -> bool:
+    if not isinstance(error, Exception):
+        return False  # what ends a process, or a task from outside, is named or it is not
+    try:
+        return bool(predicate(error))
+    except Exception:
+        logger.exception("%s, which judges errors of a task, raised one", predicate)
+        return otherwise
 
 
 def after_timeout(policy: Policy, failures_before: int, random: Callable[[], float]) -> Decision:

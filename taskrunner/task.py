@@ -171,6 +171,12 @@ class Submission:
                 f"job_id={self.job_id!r}: not with unique on_conflict='replace', where the job that is "
                 "there keeps its own id: expected one of the two"
             )
+        if chosen.retry_if or chosen.give_up_if:
+            named = "retry_on" if chosen.retry_if else "give_up_on"
+            raise OptionError(
+                f"{named} with a function: expected it where the task is declared; a job carries "
+                "exception classes, or their names, and no code"
+            )
         # Only what differs from the declaration travels: the node knows that. Headers are the
         # exception, since no node adds any.
         self.header: Header = chosen.header(task, headers=said.headers)

@@ -113,6 +113,7 @@ class JobOptions(Body):
     retries: Annotated[int, Field(strict=True, ge=0, lt=2**31)] | None = None
     backoff: BackoffBody | None = None
     retry_on: Annotated[list[StrictStr], Field(max_length=MOST_NAMED)] | None = None
+    give_up_on: Annotated[list[StrictStr], Field(max_length=MOST_NAMED)] | None = None
     retention: Seconds | None = None
     job_id: Named | None = None
     headers: dict[str, StrictStr] | None = None

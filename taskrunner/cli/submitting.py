@@ -49,36 +49,42 @@ def _backoff(text: str) -> Backoff:
         raise click.BadParameter(f"{text!r}: expected {accepts}") from error
 
 
+_DESCRIBED: list[tuple[str, str, Any, str]] = [
+    ("--queue", "NAME", str, "Instead of the task's own queue."),
+    ("--priority", "0..9", number, "9 is the most urgent."),
+    ("--delay", "SECONDS", number, "Not before that long from now."),
+    ("--eta", "TIME", moment, "Not before: ISO 8601 with a time zone."),
+    ("--expires", "SECONDS|TIME", number_or_moment, "Not started by then: expired."),
+    ("--timeout", "SECONDS", number, "For each run."),
+    ("--deadline", "TIME", moment, "For all runs: ISO 8601 with a time zone."),
+    ("--retries", "N", number, "Runs after an error."),
+    ("--backoff", "VALUES", _backoff, "initial=1,factor=2,maximum=600,jitter=true"),
+    ("--retention", "SECONDS", number, "Keep the finished job that long."),
+    ("--job-id", "ID", str, "Instead of a new one: refused while an unfinished job has it."),
+    ("--unique-key", "KEY", str, "No second unfinished job with this key; implies --unique."),
+    ("--unique-until", "WHEN", str, "finished or started: until then; implies --unique."),
+    ("--unique-seconds", "SECONDS", number, "The key is free after that; implies --unique."),
+    ("--on-conflict", "HOW", str, "reject, existing or replace; implies --unique."),
+    ("--durability", "WHICH", str, "default, replicated or fsynced: what the store confirms."),
+    ("--rate-limit", "RATE", str, "Starts per time: 100/s, 5/m, 1000/h, 100/s burst 20."),
+    ("--rate-key", "KEY", str, "Counted by --rate-limit with the others of this key."),
+    ("--max-running", "N", number, "Runs at once."),
+    ("--running-key", "KEY", str, "Counted by --max-running with the others of this key."),
+]
+
+
 def job_options(command: Any) -> Any:
-    described: list[tuple[str, str, Any, str]] = [
-        ("--queue", "NAME", str, "Instead of the task's own queue."),
-        ("--priority", "0..9", number, "9 is the most urgent."),
-        ("--delay", "SECONDS", number, "Not before that long from now."),
-        ("--eta", "TIME", moment, "Not before: ISO 8601 with a time zone."),
-        ("--expires", "SECONDS|TIME", number_or_moment, "Not started by then: expired."),
-        ("--timeout", "SECONDS", number, "For each run."),
-        ("--deadline", "TIME", moment, "For all runs: ISO 8601 with a time zone."),
-        ("--retries", "N", number, "Runs after an error."),
-        ("--backoff", "VALUES", _backoff, "initial=1,factor=2,maximum=600,jitter=true"),
-        ("--retention", "SECONDS", number, "Keep the finished job that long."),
-        ("--job-id", "ID", str, "Instead of a new one: refused while an unfinished job has it."),
-        ("--unique-key", "KEY", str, "No second unfinished job with this key; implies --unique."),
-        ("--unique-until", "WHEN", str, "finished or started: until then; implies --unique."),
-        ("--unique-seconds", "SECONDS", number, "The key is free after that; implies --unique."),
-        ("--on-conflict", "HOW", str, "reject, existing or replace; implies --unique."),
-        ("--durability", "WHICH", str, "default, replicated or fsynced: what the store confirms."),
-        ("--rate-limit", "RATE", str, "Starts per time: 100/s, 5/m, 1000/h, 100/s burst 20."),
-        ("--rate-key", "KEY", str, "Counted by --rate-limit with the others of this key."),
-        ("--max-running", "N", number, "Runs at once."),
-        ("--running-key", "KEY", str, "Counted by --max-running with the others of this key."),
-    ]
-    for flag, metavar, kind, text in reversed(described):
+    """Gives a command every option of a job."""
+    for flag, metavar, kind, text in reversed(_DESCRIBED):
         command = click.option(flag, metavar=metavar, type=kind, help=text)(command)
     command = click.option(
         "--retry-on",
         metavar="CLASS",
         multiple=True,
         help="Only for these, builtins.OSError; repeat.",
+    )(command)
+    command = click.option(
+        "--give-up-on", metavar="CLASS", multiple=True, help="Not retried, whatever; repeat."
     )(command)
     command = click.option(
         "--unique/--not-unique",

@@ -37,7 +37,6 @@ from taskrunner.retry import (
     Policy,
     after_failure,
     after_timeout,
-    error_types,
 )
 from taskrunner.seals import ERROR, PROGRESS, RESULT, task_in
 from taskrunner.task import Task
@@ -276,8 +275,7 @@ class Executor:
                 decision = after_timeout(run.policy, failures, random.random)
                 return self._decided(run, ran, error, decision)
             case _:
-                types = error_types(error)
-                decision = after_failure(run.policy, failures, types, random.random)
+                decision = after_failure(run.policy, failures, error, random.random)
                 return self._decided(run, ran, error, decision)
 
     def _again(self, run: Run, ran: float, asked: Retry) -> OutcomeRow:

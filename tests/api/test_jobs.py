@@ -50,6 +50,7 @@ def test_every_option_of_enqueue_is_an_option_here(api: Client) -> None:
         "retries": 5,
         "backoff": {"initial": 2, "maximum": 60},
         "retry_on": ["builtins.OSError"],
+        "give_up_on": ["builtins.FileNotFoundError"],
         "retention": 10,
         "job_id": "a/b",
         "headers": {"k": "v"},

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskrunner import App, JobFailed
 from taskrunner.errors import OptionError, Reject, Retry
 from taskrunner.message import Header
 from taskrunner.retry import (
@@ -14,7 +16,7 @@ from taskrunner.retry import (
     after_crash,
     after_failure,
     after_timeout,
-    error_types,
+    helps,
 )
 
 
@@ -79,8 +81,7 @@ def test_a_policy_survives_its_packing() -> None:
 
 def test_an_error_is_retried_until_the_retries_are_used_up() -> None:
     policy = Policy(retries=2, backoff=Backoff(jitter=False))
-    types = error_types(ValueError())
-    decisions = [after_failure(policy, before, types, always_one) for before in range(3)]
+    decisions = [after_failure(policy, before, ValueError(), always_one) for before in range(3)]
     assert [found.retry for found in decisions] == [True, True, False]
     assert [found.delay for found in decisions[:2]] == [1, 2]
     assert decisions[2].reason == "error"
@@ -88,9 +89,9 @@ def test_an_error_is_retried_until_the_retries_are_used_up() -> None:
 
 def test_only_errors_named_by_retry_on_are_retried_and_their_subclasses() -> None:
     policy = Policy(retry_on=("builtins.OSError",))
-    assert after_failure(policy, 0, error_types(FileNotFoundError()), always_one).retry
-    assert not after_failure(policy, 0, error_types(ValueError()), always_one).retry
-    assert not after_failure(Policy(), 0, error_types(SystemExit()), always_one).retry
+    assert after_failure(policy, 0, FileNotFoundError(), always_one).retry
+    assert not after_failure(policy, 0, ValueError(), always_one).retry
+    assert not after_failure(Policy(), 0, SystemExit(), always_one).retry
 
 
 def test_a_timeout_is_retried_whatever_retry_on_says() -> None:
@@ -118,3 +119,123 @@ def test_retry_with_a_delay_that_is_none_is_refused(delay: Any) -> None:
 
 def test_reject_says_why() -> None:
     assert Reject("bad address").reason == "bad address"
+
+
+# -- which errors
+
+
+def is_busy(error: Exception) -> bool:
+    return getattr(error, "status", None) == 429
+
+
+class Busy(Exception):
+    status = 429
+
+
+class Gone(ConnectionError):
+    status = 410
+
+
+def test_what_is_given_up_is_stronger_than_what_is_retried() -> None:
+    policy = Policy(retry_on=("builtins.OSError",), give_up_on=("builtins.FileNotFoundError",))
+    assert helps(policy, PermissionError())
+    assert not helps(policy, FileNotFoundError())
+
+
+def test_predicates_are_asked_besides_the_classes() -> None:
+    policy = Policy(retry_on=("builtins.OSError",), retry_if=(is_busy,))
+    assert helps(policy, OSError())
+    assert helps(policy, Busy())
+    assert not helps(policy, ValueError())
+    assert not helps(replace(policy, give_up_if=(is_busy,)), Busy())
+    assert not helps(policy, SystemExit())
+
+
+def test_a_predicate_that_fails_gives_nothing_up(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(error: Exception) -> bool:
+        raise KeyError("status")
+
+    assert helps(Policy(give_up_if=(broken,)), ValueError())
+    assert helps(Policy(retry_on=(), retry_if=(broken,)), ValueError())
+    assert caplog.text.count("which judges errors of a task, raised one") == 2
+
+
+def test_what_is_said_of_one_job_stands_instead_of_what_its_task_says() -> None:
+    policy = Policy(retry_if=(is_busy,), give_up_if=(is_busy,))
+    found = policy.overridden(Header("t", retry_on=("builtins.OSError",)))
+    assert (found.retry_on, found.retry_if) == (("builtins.OSError",), ())
+    assert found.give_up_if == (is_busy,)
+    found = policy.overridden(Header("t", give_up_on=()))
+    assert (found.give_up_if, found.retry_if) == ((), (is_busy,))
+
+
+def test_a_task_may_be_declared_with_functions_and_a_job_may_not_be_submitted_with_them() -> None:
+    app = App("memory://")
+
+    @app.task(name="t", retry_on=(ConnectionError, is_busy), give_up_on=Gone)
+    def call() -> None: ...
+
+    policy = app.policy("t")
+    assert (policy.retry_on, policy.retry_if) == (("builtins.ConnectionError",), (is_busy,))
+    assert policy.give_up_on == (f"{__name__}.Gone",)
+    header = call.options(retry_on=ValueError, give_up_on="a.B").message().header
+    assert (header.retry_on, header.give_up_on) == (("builtins.ValueError",), ("a.B",))
+    for option in ("retry_on", "give_up_on"):
+        options: Any = {option: is_busy}
+        with pytest.raises(OptionError, match=f"{option} with a function"):
+            call.options(**options)
+        with pytest.raises(OptionError, match=f"{option} with a function"):
+            app.enqueue("t", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"retry_on": lambda: True}, "a function of one argument"),
+        ({"retry_on": lambda a, b: True}, "a function of one argument"),
+        ({"give_up_on": 5}, "give_up_on=5: expected exception classes"),
+        ({"give_up_on": ["not a name"]}, "give_up_on='not a name'"),
+        ({"retry_on": int}, "retry_on=<class 'int'>"),
+        ({"retry_on": OSError, "give_up_on": OSError}, "both name builtins.OSError"),
+    ],
+)
+def test_errors_that_are_none(options: Any, said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        App("memory://").task(name="t", **options)
+
+
+async def judge(error: Exception) -> bool:
+    return True
+
+
+def test_a_judge_is_a_plain_function() -> None:
+    options: Any = {"retry_on": judge}
+    with pytest.raises(OptionError, match="retry_on=<function judge"):
+        App("memory://").task(name="t", **options)
+
+
+def test_runs_are_judged_where_they_run() -> None:
+    app = App("memory://")
+
+    @app.task(
+        name="t",
+        retries=3,
+        backoff=Backoff(initial=0.001, jitter=False),
+        retry_on=(is_busy, ConnectionError),
+        give_up_on=(Gone, lambda error: "never" in str(error)),
+    )
+    def fail(which: str) -> None:
+        raise {"busy": Busy(), "gone": Gone(), "value": ValueError(), "never": Busy("never")}[which]
+
+    with app.running(threads=2):
+        attempts = {}
+        for which in ("busy", "gone", "value", "never"):
+            job = fail.enqueue(which)
+            with pytest.raises(JobFailed):
+                job.result(timeout=20)
+            attempts[which] = job.info().attempt
+        once = fail.options(give_up_on=Busy).enqueue("busy")
+        with pytest.raises(JobFailed):
+            once.result(timeout=20)
+        attempts["by call"] = once.info().attempt
+    assert attempts == {"busy": 4, "gone": 1, "value": 1, "never": 1, "by call": 1}
