@@ -30,8 +30,12 @@ SOMEWHAT: Final = 0.12
 """Per job, and a little for each batch."""
 BATCHED: Final = 0.4
 """Mostly for each batch: how large they are depends on what is done when a node looks."""
+QUARTER: Final = 0.25
+"""Per job or per batch, and something for the rest of what a node does meanwhile."""
 TWICE: Final = 1.0
-"""For each batch alone, or as the network happens to cut a long request."""
+"""As the network happens to cut a long request."""
+THRICE: Final = 2.0
+"""For each batch alone, on a machine that is busy with something else."""
 
 BOUNDS: Final[dict[str, Bound]] = {
     "submit one by one: round trips": Bound(1, HARDLY),
@@ -39,29 +43,30 @@ BOUNDS: Final[dict[str, Bound]] = {
     "submit one by one: commands inside scripts": Bound(7, HARDLY),
     "submit one by one: bytes to Redis": Bound(236, HARDLY),
     "submit one by one: bytes from Redis": Bound(4.78, HARDLY),
-    "submit one by one: calls of functions": Bound(41.18, SLIGHTLY),
+    "submit one by one: calls of functions": Bound(43.26, SLIGHTLY),
     "submit in bulk: round trips": Bound(0.004, TWICE),
     "submit in bulk: commands on the wire": Bound(0.004, HARDLY),
     "submit in bulk: commands inside scripts": Bound(2.02, HARDLY),
     "submit in bulk: bytes to Redis": Bound(74.67, HARDLY),
     "submit in bulk: bytes from Redis": Bound(0.016, HARDLY),
-    "submit in bulk: calls of functions": Bound(16.26, SLIGHTLY),
+    "submit in bulk: calls of functions": Bound(18.17, SLIGHTLY),
     "bytes of a waiting job in Redis": Bound(233.36, HARDLY),
     "fetch 250: round trips": Bound(0.004, HARDLY),
     "fetch 250: commands on the wire": Bound(0.004, HARDLY),
     "fetch 250: commands inside scripts": Bound(2.05, HARDLY),
-    "fetch 250: bytes to Redis": Bound(0.74, HARDLY),
+    "fetch 250: bytes to Redis": Bound(0.76, SLIGHTLY),
     "fetch 250: bytes from Redis": Bound(94.06, HARDLY),
     "settle 250: round trips": Bound(0.004, TWICE),
     "settle 250: commands on the wire": Bound(0.004, HARDLY),
     "settle 250: commands inside scripts": Bound(2.03, HARDLY),
     "settle 250: bytes to Redis": Bound(74.7, HARDLY),
     "settle 250: bytes from Redis": Bound(1.03, HARDLY),
-    "run: round trips": Bound(0.0126, TWICE),
-    "run: commands on the wire": Bound(0.0126, TWICE),
-    "run: commands inside scripts": Bound(3.64, SOMEWHAT),
+    "run: round trips": Bound(0.016, THRICE),
+    "run: commands on the wire": Bound(0.016, THRICE),
+    "run: commands inside scripts": Bound(3.99, QUARTER),
     "run: bytes to Redis": Bound(76.41, SOMEWHAT),
-    "run: bytes from Redis": Bound(82.6, BATCHED),
-    "run: calls of functions in the supervisor": Bound(21.73, BATCHED),
-    "run: calls of functions in the child": Bound(38.09, SLIGHTLY),
+    "run: bytes from Redis": Bound(92, BATCHED),
+    "run: commands on the wire for each fetch and settle": Bound(1.3, QUARTER),
+    "run: calls of functions in the supervisor": Bound(24, BATCHED),
+    "run: calls of functions in the child": Bound(39.1, SLIGHTLY),
 }

@@ -15,6 +15,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from benchmarks.bounds import BOUNDS
 from benchmarks.harness.answer import Answer, Table, Target
@@ -131,6 +132,26 @@ def store(stage: Stage) -> Counts:
     return counts
 
 
+class Batches:
+    """Counts the fetches and settles of whoever uses a broker, however large they are."""
+
+    def __init__(self, broker: object) -> None:
+        self.count = 0
+        self._broker = broker
+        for name in ("fetch", "settle"):
+            setattr(broker, name, self._counted(getattr(broker, name)))
+
+    def close(self) -> None:
+        del self._broker.fetch, self._broker.settle  # type: ignore[attr-defined]
+
+    def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **named: Any) -> Any:
+            self.count += 1
+            return call(*arguments, **named)
+
+        return counted
+
+
 def running(stage: Stage, jobs: int) -> Counts:
     """A whole node: what it costs Redis, its own threads, and its child. The jobs wait before it
     starts, so that its batches are full; a job before and one behind them bring the child's count."""
@@ -139,13 +160,17 @@ def running(stage: Stage, jobs: int) -> Counts:
     app.enqueue_many([empty.message() for _ in range(jobs)])
     last = calls_so_far.enqueue()
     meter = Meter(stage, {})
+    batches = Batches(app.broker)
     with Calls() as calls, app.running(processes=1):
         in_child = -first.result(timeout=PATIENCE_S)
         done, before, mine = stage.processed(), meter.read(), calls.of_others()
+        batches.count = 0
         in_child += last.result(timeout=PATIENCE_S)
         mine, used = calls.of_others() - mine, meter.used(before)
-        done = stage.processed() - done
+        done, asked = stage.processed() - done, batches.count
+    batches.close()
     counts |= _per_job(used, done, "run")
+    counts["run: commands on the wire for each fetch and settle"] = used.wire / max(1, asked)
     counts["run: calls of functions in the supervisor"] = mine / done
     counts["run: calls of functions in the child"] = in_child / jobs
     return counts
