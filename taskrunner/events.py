@@ -6,9 +6,9 @@ Logic emits events and knows nothing of logs; `log` turns them into lines. Times
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 _log = logging.getLogger("taskrunner")
 
@@ -153,6 +153,19 @@ class RunFailed(Event):
     queue: str
     error: str
     retry_in: float | None
+
+
+class Ran(NamedTuple):
+    """A run that has ended. Not an event: there are more of them than of all events together."""
+
+    queue: str
+    task: str
+    job_id: str
+    outcome: str
+    """what became of the job by it"""
+    seconds: float
+    is_first: bool
+    """the job had not been started before"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +332,8 @@ class Events:
 
     def __init__(self) -> None:
         self._subscribers: tuple[Subscriber, ...] = ()
+        self.count_runs: Callable[[Sequence[Ran]], None] | None = None
+        """who counts runs, if anybody does; asked once, when the node is put together"""
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Tell `subscriber` of everything from now on; call the answer to end that."""

@@ -40,6 +40,19 @@ def new_id() -> str:
         return text + _refill()
 
 
+def made_at(job_id: str) -> float | None:
+    """When an id was made, in seconds since the epoch; None for one that was not made here."""
+    if len(job_id) != 26:
+        return None
+    moment = 0
+    for letter in job_id[:10]:
+        digit = _ALPHABET.find(letter)
+        if digit < 0:
+            return None
+        moment = moment << 5 | digit
+    return moment / 1000
+
+
 def _time_text(milliseconds: int) -> str:
     high, low = divmod(milliseconds, 1 << 20)
     first, second, third = high >> 20 & 1023, high >> 10 & 1023, high & 1023

@@ -37,7 +37,7 @@ from taskrunner.brokers.redis import replies
 from taskrunner.brokers.redis.address import CLUSTER, Address
 from taskrunner.brokers.redis.batches import IDS, Blob, blobs, tick_row, windows
 from taskrunner.brokers.redis.calls import SLICE, Calls, places
-from taskrunner.brokers.redis.connection import Talk
+from taskrunner.brokers.redis.connection import Pool, Talk
 from taskrunner.brokers.redis.desk import Desk
 from taskrunner.brokers.redis.failures import is_full
 from taskrunner.brokers.redis.keys import Keys
@@ -90,6 +90,10 @@ class RedisClient(Desk, RedisLimits, BrokerClient):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._address.shown!r}, namespace={self._keys.namespace!r})"
+
+    @property
+    def round_trips(self) -> int:
+        return Pool.round_trips
 
     def ping(self) -> None:
         (info,) = self._connections.exchange([("INFO", "server")])

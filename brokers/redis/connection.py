@@ -57,6 +57,9 @@ other machine: one that vanished is noticed within a minute, or ten seconds afte
 class Pool:
     """Connections to one server, for a few threads at once. Raises what redis-py raises."""
 
+    round_trips = 0
+    """begun in this process so far, over all pools"""
+
     def __init__(self, connect: Callable[[], Line]) -> None:
         self._connect = connect
         self._pid = os.getpid()
@@ -69,6 +72,7 @@ class Pool:
 
     def send(self, requests: Sequence[Request], timeout: float | None = None) -> tuple[Line, bool]:
         """The first half: the connection on which the replies come, and whether it is a new one."""
+        Pool.round_trips += 1
         connection = self._pop()
         if connection is not None:
             try:

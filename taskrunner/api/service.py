@@ -9,6 +9,7 @@ from taskrunner.api import (
     audit,
     jobs,
     limits,
+    metrics,
     nodes,
     problems,
     queues,
@@ -28,21 +29,28 @@ ROUTERS: tuple[APIRouter, ...] = (
     schedules.router,
     nodes.router,
     audit.router,
+    metrics.router,
     system.router,
     system.public,
 )
 
 
 def create_api(
-    app: App, *, insecure_no_auth: bool = False, readiness: system.Readiness | None = None
+    app: App,
+    *,
+    insecure_no_auth: bool = False,
+    readiness: system.Readiness | None = None,
+    numbers: metrics.NodeNumbers | None = None,
 ) -> FastAPI:
     """The HTTP service of an App, as an ASGI application that asks everybody who they are.
 
     Keys, tokens, limits and the audit are as the App's settings say. With `insecure_no_auth` nobody is
     asked, and whoever can reach it may do everything: it takes requests for localhost alone. `readiness`
-    says what keeps a supervisor beside it from running jobs, if anything does. Raises ConfigError.
+    says what keeps a supervisor beside it from running jobs, if anything does, and `numbers` what that one
+    has done. Raises ConfigError.
     """
     api = unguarded(app, readiness=readiness)
+    api.state.node_numbers = numbers
     protect(api, app, routers=ROUTERS, insecure_no_auth=insecure_no_auth)
     return api
 
@@ -60,6 +68,7 @@ def unguarded(app: App, *, readiness: system.Readiness | None = None) -> FastAPI
     )
     api.state.taskrunner = app
     api.state.readiness = readiness
+    api.state.node_numbers = None
     api.state.store_answers = system.StoreAnswers(app)
     problems.add_to(api)
     for router in ROUTERS:

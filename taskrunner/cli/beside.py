@@ -18,6 +18,7 @@ from taskrunner.app import App
 from taskrunner.cli.output import complain
 from taskrunner.config import Config
 from taskrunner.errors import ConfigError
+from taskrunner.events import Events
 from taskrunner.probes import Fault
 
 PATIENCE_S = 5.0
@@ -28,8 +29,9 @@ class ServiceBeside:
     """Listens from the moment it is made. Raises StartError where the port cannot be had, ConfigError
     where the extra is not installed or settings do not go together."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, events: Events) -> None:
         from taskrunner.api import transport
+        from taskrunner.api.metrics import NodeNumbers
 
         config = app.config
         if config.api_key_file is not None and app.broker.capabilities.shared:
@@ -37,6 +39,9 @@ class ServiceBeside:
         assert config.api_port is not None
         self._transport = transport
         self._socket = transport.listen(config.api_host, config.api_port)
+        self._numbers = NodeNumbers()
+        events.count_runs = self._numbers.ran
+        events.subscribe(self._numbers.hear)
 
     @contextmanager
     def __call__(self, app: App, not_ready: Callable[[], Fault | None]) -> Iterator[None]:
@@ -44,7 +49,7 @@ class ServiceBeside:
         from taskrunner.api import create_api
 
         with self._socket:
-            service = create_api(app, readiness=not_ready)
+            service = create_api(app, readiness=not_ready, numbers=self._numbers)
             server = self._transport.server(service, config=app.config)
             complain(f"taskrunner: the API on {self._transport.url_of(self._socket, app.config)}")
             if not app.broker.capabilities.shared:

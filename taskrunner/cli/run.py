@@ -84,7 +84,7 @@ def run(app: str, strict: bool, **arguments: str | None) -> None:
     try:
         if not found.broker.capabilities.shared:
             log.LOGGER.warning("%s", _means(found))
-        beside = None if found.config.api_port is None else ServiceBeside(found)
+        beside = None if found.config.api_port is None else ServiceBeside(found, events)
         interrupts.check()
         supervise(app, found.config, events, beside)
     finally:

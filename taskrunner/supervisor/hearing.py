@@ -74,6 +74,8 @@ class Hearing:
         self._note = note
         self._told = told
         self.probes: HearsProbes | None = None
+        self.tell_runs: Callable[[Child, list[list[Any]]], None] | None = None
+        """told of what a child reports, while the child still holds it"""
 
     def received(self, child: Child, frames: list[list[Any]]) -> None:
         """Frames have arrived."""
@@ -125,6 +127,8 @@ class Hearing:
         child.busy_at = child.heard_at
         if crashpoints.ARMED:
             crashpoints.reach("collect.before")
+        if self.tell_runs is not None:
+            self.tell_runs(child, rows)
         self._dispatcher.finished(child, rows)
         if self.probes is not None:
             self.probes.worked(child)

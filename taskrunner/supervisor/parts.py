@@ -36,6 +36,7 @@ from taskrunner.supervisor.reachable import reachable
 from taskrunner.supervisor.readiness import Readiness, SelfProbe
 from taskrunner.supervisor.renewal import Renewal
 from taskrunner.supervisor.rollover import Rollover
+from taskrunner.supervisor.runs import teller
 from taskrunner.supervisor.settle import SettleService
 from taskrunner.supervisor.sizing import Sizing
 from taskrunner.supervisor.timelimits import TimeLimits
@@ -224,6 +225,7 @@ class Parts:
             embedded=embedded,
         )
         self.pool.hearing.probes = self.probes
+        self.pool.hearing.tell_runs = teller(self._around.events)
         self.limits = TimeLimits(
             grace_s=config.grace_s,
             clock=clock,

@@ -31,6 +31,8 @@ def test_one_command_gives_a_service_that_works(start: Start) -> None:
     place = job.headers["location"].replace("?", "/result?wait=30&")
     result = ask(port, "GET", place, headers=bearer)
     assert (result.status, result.json["state"]) == (200, "succeeded"), result.json
+    counted = 'taskrunner_node_runs_total{outcome="succeeded",queue="default",task="shop.add"} 1.0'
+    assert counted in ask(port, "GET", "/metrics", headers=bearer).body.decode()
     eventually(lambda: ask(port, "GET", "/readyz").status == 200, timeout=30)
     node.send_signal(signal.SIGTERM)
     code, _, err = ended(node)
