@@ -23,6 +23,7 @@ from taskrunner.testing.fleet import Fleet, Node
 from taskrunner.testing.processes import descendants
 from taskrunner.testing.redis_server import RedisServer
 from taskrunner.testing.waiting import eventually
+from tests.api.conftest import Client
 from tests.process.conftest import ROOT
 
 TARGET = "tests.process.apps.sealed:app"
@@ -116,6 +117,27 @@ def seen_from_outside(node: Node) -> dict[str, str]:
     return {**found, "health port": answer_of(node)}
 
 
+def answers_over_http(app: App, job_id: str) -> dict[str, str]:
+    """What the service says to somebody who may ask everything."""
+    client = Client(app)
+    found = {}
+    for path in (
+        "/v1/nodes",
+        "/v1/nodes/health",
+        "/v1/stats",
+        "/v1/queues",
+        "/v1/jobs?data=true",
+        f"/v1/jobs/{job_id}",
+        "/metrics",
+        "/readyz",
+        "/v1/jobs/nobody",
+    ):
+        answer = client.get(path)
+        assert answer.status_code in (200, 404), (path, answer.text)
+        found[path] = f"{answer.headers} {answer.text}"
+    return found
+
+
 def commands(job_id: str, password: str) -> list[tuple[str, ...]]:
     """What an operator may type."""
     return [
@@ -158,6 +180,7 @@ def test_a_run_shows_no_secret(
     # What a user submits is the user's: the arguments are not looked at here.
     shown["an error"] = repr(knocked.info().errors)
     shown["a death"] = repr(died.info().errors)
+    shown |= answers_over_http(app, died.id)
     for number, node in enumerate(fleet.nodes):
         shown |= {
             f"{what} of node {number}": text for what, text in seen_from_outside(node).items()

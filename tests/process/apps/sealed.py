@@ -27,7 +27,7 @@ def look_around() -> dict[str, object]:
     }
 
 
-@app.task(retries=0)
+@app.task(retries=0, redact=("url",))
 def knock(url: str) -> None:
     """At a broker that is not there: what the error says of it is kept."""
     App(url).broker.ping()
