@@ -187,12 +187,6 @@ class BrokerClient(ServesOperators, KeepsRecords, KeepsSlots, KeepsLimits):
 
     capabilities: ClassVar[Capabilities]
 
-    @property
-    def round_trips(self) -> int | None:
-        """How often this process has asked the store, whatever for; None: there is nobody to ask, or
-        nobody counts."""
-        return None
-
     @abstractmethod
     def ping(self) -> None:
         """Answer, or raise BrokerUnavailable saying in one line what was tried and why it failed,

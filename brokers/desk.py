@@ -48,6 +48,12 @@ class ServesOperators(RewritesContents):
     changes it); None, there is no record. They work in a full store.
     """
 
+    @property
+    def round_trips(self) -> int | None:
+        """How often this process has asked the store, whatever for; None: there is nobody to ask, or
+        nobody counts."""
+        return None
+
     @abstractmethod
     def jobs(
         self, queue: str, state: State, cursor: str = "", *, limit: int = 100, span: Span = ALWAYS
