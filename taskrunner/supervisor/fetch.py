@@ -251,7 +251,7 @@ class FetchService:
         """Bells rang for these queues, and for some there is no room."""
         rung, self._rung = self._rung.difference(take.queue for take in plan), set()
         for queue in rung:
-            if not self._dispatcher.room(queue):
+            if not self._dispatcher.room(queue) or not self._slots():
                 self._pass_on(queue)
 
     def _pass_on(self, queue: str) -> None:
