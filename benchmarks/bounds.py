@@ -66,7 +66,7 @@ BOUNDS: Final[dict[str, Bound]] = {
     "run: commands inside scripts": Bound(3.99, QUARTER),
     "run: bytes to Redis": Bound(76.41, SOMEWHAT),
     "run: bytes from Redis": Bound(92, BATCHED),
-    "run: commands on the wire for each fetch and settle": Bound(1.3, QUARTER),
+    "run: other calls of the store for each fetch and settle": Bound(0.0),
     "run: calls of functions in the supervisor": Bound(24, BATCHED),
-    "run: calls of functions in the child": Bound(39.1, SLIGHTLY),
+    "run: calls of functions in the child": Bound(40.1, SLIGHTLY),
 }

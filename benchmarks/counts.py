@@ -13,6 +13,8 @@ each may be, and the suite fails where one is more. Times are not looked at. Run
 from __future__ import annotations
 
 import gc
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,11 +27,13 @@ from benchmarks.harness.floor import LEASE_MS, NIL
 from benchmarks.harness.meters import Meter, Reading
 from benchmarks.harness.stage import PATIENCE_S, Stage
 from taskrunner.brokers.base import Broker, NodeInfo, Outcome, OutcomeKind, Take
+from taskrunner.crashpoints import BROKER_CALLS
 
 FEW = 200
 MANY = 5_000
 BATCH = 250
 QUEUE = "default"
+HOT_THREADS = frozenset({"taskrunner fetch", "taskrunner settle"})
 NODE = "counts"
 
 Counts = dict[str, float]
@@ -132,21 +136,31 @@ def store(stage: Stage) -> Counts:
     return counts
 
 
-class Batches:
-    """Counts the fetches and settles of whoever uses a broker, however large they are."""
+class Asked:
+    """Counts what the threads of a node that fetch and settle ask of their broker."""
 
-    def __init__(self, broker: object) -> None:
-        self.count = 0
+    def __init__(self, broker: Broker) -> None:
+        self.calls: Counter[str] = Counter()
         self._broker = broker
-        for name in ("fetch", "settle"):
-            setattr(broker, name, self._counted(getattr(broker, name)))
+        for name in BROKER_CALLS:
+            setattr(broker, name, self._counted(name, getattr(broker, name)))
 
     def close(self) -> None:
-        del self._broker.fetch, self._broker.settle  # type: ignore[attr-defined]
+        for name in BROKER_CALLS:
+            delattr(self._broker, name)
 
-    def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
+    @property
+    def batches(self) -> int:
+        return self.calls["fetch"] + self.calls["settle"]
+
+    @property
+    def others(self) -> int:
+        return self.calls.total() - self.batches
+
+    def _counted(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*arguments: Any, **named: Any) -> Any:
-            self.count += 1
+            if threading.current_thread().name in HOT_THREADS:
+                self.calls[name] += 1
             return call(*arguments, **named)
 
         return counted
@@ -160,17 +174,19 @@ def running(stage: Stage, jobs: int) -> Counts:
     app.enqueue_many([empty.message() for _ in range(jobs)])
     last = calls_so_far.enqueue()
     meter = Meter(stage, {})
-    batches = Batches(app.broker)
+    assert isinstance(app.broker, Broker)
+    asked = Asked(app.broker)
     with Calls() as calls, app.running(processes=1):
         in_child = -first.result(timeout=PATIENCE_S)
         done, before, mine = stage.processed(), meter.read(), calls.of_others()
-        batches.count = 0
+        asked.calls.clear()
         in_child += last.result(timeout=PATIENCE_S)
         mine, used = calls.of_others() - mine, meter.used(before)
-        done, asked = stage.processed() - done, batches.count
-    batches.close()
+        done = stage.processed() - done
+        beside = asked.others / max(1, asked.batches)
+    asked.close()
     counts |= _per_job(used, done, "run")
-    counts["run: commands on the wire for each fetch and settle"] = used.wire / max(1, asked)
+    counts["run: other calls of the store for each fetch and settle"] = beside
     counts["run: calls of functions in the supervisor"] = mine / done
     counts["run: calls of functions in the child"] = in_child / jobs
     return counts
