@@ -4,7 +4,7 @@
     submit    enqueue, enqueue_many (and a-twins)
     repeat    cron, schedules
     hold      limits
-    look      job
+    look      job, why (in `looks`)
     run       running
     wiring    config, broker, backend, codec, seals, adopt, close
 
@@ -29,9 +29,10 @@ from taskrunner.declaring import Declare, DeclareSchedule, call_of
 from taskrunner.errors import ArgumentError, DeclarationError, OptionError
 from taskrunner.job import Job
 from taskrunner.limitbook import LimitBook
+from taskrunner.looks import Looks
 from taskrunner.message import Message
 from taskrunner.middleware import Middleware, enqueue_hooks
-from taskrunner.options import NOTHING, OptionArguments, Options, validate_queue_name
+from taskrunner.options import NOTHING, OptionArguments, Options
 from taskrunner.retry import ANY_ERROR, Backoff, Policy
 from taskrunner.schedulebook import Schedules
 from taskrunner.schedules import RuleArguments
@@ -53,7 +54,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class App:
+class App(Looks):
     """A set of tasks and the broker their jobs go through.
 
     `broker` and `backend` are URLs, or objects of one's own; without them settings say, and at
@@ -285,18 +286,6 @@ class App:
     def _answered(self, job_id: str, message: Message, refused: Any) -> Job[Any]:
         stored = is_stored(refused)
         return Job(self, job_id, message.queue, submitted=stored, rejection=refused)
-
-    # -- look
-
-    def job(self, id: str, queue: str | None = None) -> Job[Any]:  # noqa: A002  its public name
-        """A handle on a job by its id, from any process; nothing is asked yet.
-
-        Without `queue` every queue is asked, in one round trip, when the handle first needs it;
-        that is when JobNotFound and AmbiguousJob are raised.
-        """
-        if not isinstance(id, str):
-            raise OptionError(f"id={id!r}: expected text")
-        return Job(self, id, None if queue is None else validate_queue_name(queue))
 
     # -- run
 

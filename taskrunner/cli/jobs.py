@@ -25,7 +25,17 @@ _SHOWN: Final = (
     *("attempt", "failures", "crashes", "losses", "suspect"),
     *("retries", "timeout", "retention"),
     *("created_at", "eta", "started_at", "finished_at", "expires_at", "deadline"),
-    *("progress", "headers", "node", "pid", "cancelling", "errors", "unreadable"),
+    *(
+        "unique_key",
+        "replaced",
+        "progress",
+        "headers",
+        "node",
+        "pid",
+        "cancelling",
+        "errors",
+        "unreadable",
+    ),
 )
 """What of a JobInfo `--json` shows, besides the result."""
 
@@ -112,6 +122,8 @@ def _facts(info: JobInfo, result: str | None) -> list[tuple[str, object]]:
         ("expires", local(info.expires_at)),
         ("deadline", local(info.deadline)),
         ("time limit", None if info.timeout is None else f"{info.timeout:g} s a run"),
+        ("unique by", info.unique_key),
+        ("replaced", f"{info.replaced} times, by later submissions" if info.replaced else None),
         ("progress", _progress(info.progress)),
         ("headers", as_json(info.headers) if info.headers else None),
         ("node", info.node),

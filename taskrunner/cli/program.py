@@ -26,6 +26,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "enqueue": "taskrunner.cli.enqueue",
     "status": "taskrunner.cli.jobs",
     "cancel": "taskrunner.cli.jobs",
+    "why": "taskrunner.cli.why",
     "retry": "taskrunner.cli.desk",
     "delete": "taskrunner.cli.desk",
     "reschedule": "taskrunner.cli.desk",

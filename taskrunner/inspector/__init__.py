@@ -22,6 +22,7 @@ from taskrunner.inspector.filters import JobFilter
 from taskrunner.inspector.jobs import BulkSlice, JobAction, JobPage, Jobs
 from taskrunner.inspector.nodes import Action, Nodes
 from taskrunner.inspector.rekey import Rekey, Rekeyed
+from taskrunner.inspector.why import Cause, CauseKind, Why
 from taskrunner.options import Seconds, validate_queue_name
 from taskrunner.states import State
 from taskrunner.submission import ride_out
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Action",
     "BulkSlice",
+    "Cause",
+    "CauseKind",
     "Inspector",
     "JobAction",
     "JobFilter",
@@ -39,6 +42,7 @@ __all__ = [
     "Overview",
     "Rekeyed",
     "Report",
+    "Why",
 ]
 
 
@@ -86,6 +90,10 @@ class Inspector:
         Raises OptionError for a cursor or a limit that cannot be, BrokerUnavailable.
         """
         return Jobs(self._app).page(wanted, cursor=cursor, limit=limit)
+
+    def why(self, job_id: str, queue: str | None = None) -> Why:
+        """Why a job is not running; see `app.why`."""
+        return self._app.why(job_id, queue)
 
     def cancel(self, job_id: str, queue: str | None = None) -> bool:
         """Cancel a job: True where it ended or will end as cancelled, False where it was finished.
