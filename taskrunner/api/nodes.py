@@ -89,7 +89,11 @@ def control(
 ) -> Response:
     """One process more, one fewer, new code, a good end, its state in its log: done a moment later."""
     caller.note(f"{action} node", target=node)
-    if node not in {one.id for one in _visible(caller)}:
+    found = [one for one in _visible(caller) if one.id == node]
+    if not found:
         raise NodeNotFound(f"there is no node {node!r}")
+    for queue in found[0].queues:
+        # Others' jobs run there too.
+        caller.must_reach(queue=queue)
     told = caller.inspector.control(node, action)
     return to_json({"node": told[0].id, "action": action})

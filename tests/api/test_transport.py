@@ -14,10 +14,13 @@ from typing import Any
 import pytest
 import trustme
 
-from taskrunner.api import transport
+from taskrunner import App
+from taskrunner.api import create_api, transport
 from taskrunner.api.transport import tls_context
+from taskrunner.brokers.memory import MemoryBroker
 from taskrunner.config import Config
 from taskrunner.errors import ConfigError
+from taskrunner.testing.waiting import eventually
 from tests.api.serving import ask, serving
 
 
@@ -50,7 +53,12 @@ class Certified:
         context = ssl.create_default_context()
         self.ours.configure_trust(context)
         if name:
-            own = (by or self.theirs).issue_cert("c.example", common_name=name)
+            own = (by or self.theirs).issue_cert(
+                "c.example",
+                common_name=name,
+                organization_name="Shop",
+                organization_unit_name="Ops",
+            )
             own.configure_cert(context)
         return context
 
@@ -108,6 +116,48 @@ def test_connections_that_ask_nothing_are_closed(monkeypatch: pytest.MonkeyPatch
                 silent.sendall(begun)
                 assert silent.recv(100) == b"", "it was closed, with no answer"
         assert ask(port).status == 200
+
+
+def test_so_many_connections_and_no_more() -> None:
+    with serving(service, Config(connections_limit=2)) as port:
+        with socket.create_connection(("localhost", port), timeout=20):
+            assert eventually(lambda: ask(port).status == 503, timeout=20)
+        eventually(lambda: ask(port).status == 200, timeout=20)
+
+
+CLIENTS = """
+[[client]]
+subject = "CN=billing,OU=Ops,O=Shop"
+name = "billing"
+scopes = ["jobs:submit", "jobs:read"]
+queues = ["mail*"]
+"""
+
+
+def test_a_certificate_is_a_credential(certified: Certified, tmp_path: Path) -> None:
+    (tmp_path / "clients").write_text(CLIENTS)
+    app = App(
+        MemoryBroker(),
+        tls_cert_file=certified.cert,
+        tls_key_file=certified.key,
+        tls_client_ca_file=certified.ca,
+        tls_clients_file=str(tmp_path / "clients"),
+        audit_file=str(tmp_path / "audit"),
+    )
+    job = {"task": "t", "queue": "mail1"}
+    with serving(create_api(app), app.config) as port:
+        billing, other = certified.client(name="billing"), certified.client(name="other")
+        made = ask(port, "POST", "/v1/jobs", body=job, context=billing)
+        assert made.status == 202
+        assert made.headers["strict-transport-security"]
+        elsewhere = {**job, "queue": "x"}
+        assert ask(port, "POST", "/v1/jobs", body=elsewhere, context=billing).status == 403
+        assert ask(port, "POST", "/v1/jobs", body=job, context=other).status == 401
+        wrong = {"authorization": "Bearer trk_x"}
+        assert ask(port, "GET", "/v1/stats", headers=wrong, context=billing).status == 401
+    app.close()
+    lines = [json.loads(line) for line in (tmp_path / "audit").read_text().splitlines()]
+    assert {line["who"] for line in lines} >= {"certificate:CN=billing,OU=Ops,O=Shop"}
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,8 @@ def test_a_whole_visit(service: Service) -> None:
     path = f"/v1/jobs/{job.json['id']}"
     assert ask(port, "GET", path, headers=bearer).json["state"] == "pending"
     assert ask(port, "POST", f"{path}/cancel", headers=bearer).status == 200
-    eventually(lambda: len(service.cli("audit", "shop:app")) == 2, timeout=20)
+    told = "/v1/audit"
+    eventually(lambda: len(ask(port, "GET", told, headers=bearer).json["entries"]) == 2, timeout=20)
     assert [one["action"] for one in service.cli("audit", "shop:app")] == ["cancel", "submit"]
     service.cli("keys", "revoke", "shop:app", made["id"], "--yes")
     eventually(lambda: ask(port, "GET", path, headers=bearer).status == 401, timeout=20)
