@@ -9,6 +9,7 @@ from taskrunner.api import (
     audit,
     jobs,
     limits,
+    live,
     metrics,
     nodes,
     problems,
@@ -17,6 +18,7 @@ from taskrunner.api import (
     submitting,
     system,
 )
+from taskrunner.api.feed import Feed
 from taskrunner.api.front import protect
 from taskrunner.api.openapi import describe
 from taskrunner.app import App
@@ -30,6 +32,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     nodes.router,
     audit.router,
     metrics.router,
+    live.router,
     system.router,
     system.public,
 )
@@ -69,6 +72,7 @@ def unguarded(app: App, *, readiness: system.Readiness | None = None) -> FastAPI
     api.state.taskrunner = app
     api.state.readiness = readiness
     api.state.node_numbers = None
+    api.state.feed = Feed(app)
     api.state.store_answers = system.StoreAnswers(app)
     problems.add_to(api)
     for router in ROUTERS:

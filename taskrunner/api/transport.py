@@ -36,6 +36,13 @@ def server(service: Any, *, config: Config, **options: Any) -> Any:
                 # Not raised again afterwards: whoever was told to stop has stopped in good order.
                 self._captured_signals.clear()
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # Whoever listens to events would listen for ever.
+            feed = getattr(getattr(service, "state", None), "feed", None)
+            if feed is not None:
+                feed.close()
+            await super().shutdown(sockets)
+
     context = tls_context(config)
     settings = uvicorn.Config(service, **{**limits(config), **options})
     settings.load()

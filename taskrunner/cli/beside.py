@@ -9,8 +9,9 @@ that may do everything is made at the start, and shown once or written to a file
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from taskrunner.access import KeyStore
 from taskrunner.access.firstkey import first_key
@@ -18,8 +19,11 @@ from taskrunner.app import App
 from taskrunner.cli.output import complain
 from taskrunner.config import Config
 from taskrunner.errors import ConfigError
-from taskrunner.events import Events
+from taskrunner.events import Events, Ran
 from taskrunner.probes import Fault
+
+if TYPE_CHECKING:
+    from taskrunner.api.feed import Feed
 
 PATIENCE_S = 5.0
 """For requests to end in, when the supervisor has."""
@@ -40,8 +44,15 @@ class ServiceBeside:
         self._transport = transport
         self._socket = transport.listen(config.api_host, config.api_port)
         self._numbers = NodeNumbers()
-        events.count_runs = self._numbers.ran
+        self._events = events
+        self._feed: Feed | None = None
+        events.count_runs = self._ran
         events.subscribe(self._numbers.hear)
+
+    def _ran(self, runs: Sequence[Ran]) -> None:
+        self._numbers.ran(runs)
+        if self._feed is not None:
+            self._feed.ran(runs)
 
     @contextmanager
     def __call__(self, app: App, not_ready: Callable[[], Fault | None]) -> Iterator[None]:
@@ -50,6 +61,8 @@ class ServiceBeside:
 
         with self._socket:
             service = create_api(app, readiness=not_ready, numbers=self._numbers)
+            self._feed = service.state.feed
+            self._events.subscribe(service.state.feed.hear)
             server = self._transport.server(service, config=app.config)
             complain(f"taskrunner: the API on {self._transport.url_of(self._socket, app.config)}")
             if not app.broker.capabilities.shared:

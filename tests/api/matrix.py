@@ -70,6 +70,7 @@ SAMPLES: Final = {
     "GET /v1/nodes/{node}/children": Sample("/v1/nodes/node/children?timeout=0.1"),
     "POST /v1/nodes/{node}/{action}": Sample("/v1/nodes/node/dump"),
     "GET /v1/audit": Sample("/v1/audit"),
+    "GET /v1/events": Sample("/v1/events?seconds=0.05"),
     "GET /metrics": Sample("/metrics"),
     "GET /openapi.json": Sample("/openapi.json"),
     "GET /docs": Sample("/docs"),

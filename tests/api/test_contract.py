@@ -29,7 +29,9 @@ class Door:
         await self.service(scope, receive, send)
 
 
-SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", Door(), headers={"Authorization": KEY})
+SCHEMA = schemathesis.openapi.from_asgi(
+    "/openapi.json", Door(), headers={"Authorization": KEY}
+).exclude(path="/v1/events")  # which goes on for ever
 
 
 @pytest.mark.timeout(300)
