@@ -7,23 +7,14 @@ In a cluster a second key goes with each command, one that never exists. While a
 another server, half of its keys may be gone, and a script would find that out half-way, when it has
 written already. But a command that names a key which is there and one which is not is refused
 before it begins, with TRYAGAIN.
-
-A file may ask for others in front of it (`-- include: _clock _move`). It gets of their functions those
-that it uses: a server makes all functions of a script anew each time it runs, and that of a whole
-included file takes longer than storing a job. On Redis 7 and later its first
-line (`#!lua flags=…`) says that it may run in a full store. Redis 6.2 does not know such lines; there
-a script that has written once may go on writing, so one that must run in a full store begins by
-deleting a key that does not exist.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import resources
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from redis.exceptions import NoScriptError, ResponseError
 
@@ -33,34 +24,9 @@ from taskrunner.brokers.redis.connection import Talk
 from taskrunner.brokers.redis.keys import Keys
 from taskrunner.brokers.redis.limit_calls import LimitScripts
 from taskrunner.brokers.redis.line import Reply, Request
+from taskrunner.brokers.redis.texts import Script
 
 T = TypeVar("T")
-
-_FOLDER: Final = resources.files("taskrunner.brokers.redis")
-_INCLUDE: Final = re.compile(r"^-- include: (.*)$", re.MULTILINE)
-_FUNCTION: Final = re.compile(r"^local function (\w+)\(.*?^end\n", re.MULTILINE | re.DOTALL)
-_DRY_RUN: Final = "redis.call('DEL', KEYS[1] .. ':none')\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A script's two texts, for servers that know `#!lua` lines and for those that do not."""
-
-    name: str
-    modern: bytes
-    plain: bytes
-
-    @classmethod
-    def read(cls, name: str, *, clustered: bool = False) -> Script:
-        shebang, _, body = _text(name).partition("\n")
-        included = [_text(part) for line in _INCLUDE.findall(body) for part in line.split()]
-        text = _without_comments(body)
-        for part in reversed(included):
-            text = _used(_without_comments(part), text) + text
-        if "CLUSTERED" in text:
-            text = f"local CLUSTERED = {str(clustered).lower()}\n{text}"
-        start = _DRY_RUN if "allow-oom" in shebang else ""
-        return cls(name, f"{shebang}\n{text}".encode(), f"{start}{text}".encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +50,8 @@ class Scripts(AuditCalls, LimitScripts):
         self._keep_ms = keep_ms
         self._clustered = clustered
         self._queues: dict[str, tuple[tuple[str, ...], tuple[Any, ...]]] = {}
-        self._scripts = {name: Script.read(name, clustered=clustered) for name in NAMES}
         self._modern = True
-        self._shas = self._digests()
+        self._shas: dict[str, str] = {}
 
     @property
     def queues_called(self) -> set[str]:
@@ -104,7 +69,7 @@ class Scripts(AuditCalls, LimitScripts):
             again = yield self._with_texts([commands[i] for i in missing])
             if self._modern and any(map(_is_too_modern, again)):
                 self._modern = False  # a Redis older than 7
-                self._shas = self._digests()
+                self._shas = {}
                 continue
             for i, reply in zip(missing, again, strict=True):
                 replies[i] = reply
@@ -123,7 +88,7 @@ class Scripts(AuditCalls, LimitScripts):
             own, others = replies[: len(commands)], replies[len(commands) :]
             if self._modern and any(map(_is_too_modern, own)):
                 self._modern = False
-                self._shas = self._digests()
+                self._shas = {}
             elif with_text or not any(isinstance(reply, NoScriptError) for reply in own):
                 return self._parsed(commands, own), others
             with_text = True
@@ -152,17 +117,18 @@ class Scripts(AuditCalls, LimitScripts):
             keys = (*keys, self._keys.nothing(keys[0]))
         if with_text:
             return ("EVAL", self._body(command.script), len(keys), *keys, *command.arguments)
-        return ("EVALSHA", self._shas[command.script], len(keys), *keys, *command.arguments)
+        sha = self._shas.get(command.script) or self._digest(command.script)
+        return ("EVALSHA", sha, len(keys), *keys, *command.arguments)
 
     def _body(self, name: str) -> bytes:
-        script = self._scripts[name]
+        script = Script.read(name, clustered=self._clustered)
         return script.modern if self._modern else script.plain
 
-    def _digests(self) -> dict[str, str]:
-        return {
-            name: hashlib.sha1(self._body(name), usedforsecurity=False).hexdigest()
-            for name in self._scripts
-        }
+    def _digest(self, name: str) -> str:
+        # Before the body: one of the other kind goes into a book that nobody reads any more.
+        shas = self._shas
+        shas[name] = hashlib.sha1(self._body(name), usedforsecurity=False).hexdigest()
+        return shas[name]
 
     # -- jobs
 
@@ -328,29 +294,6 @@ class Scripts(AuditCalls, LimitScripts):
         return Command(script, keys, common + arguments, parse)
 
 
-def _text(name: str) -> str:
-    return (_FOLDER / f"{name}.lua").read_text("utf-8")
-
-
-def _without_comments(text: str) -> str:
-    """Less to send and to compile; only whole lines, since strings may hold two dashes."""
-    lines = (line for line in text.splitlines() if not line.lstrip().startswith("--"))
-    return "\n".join(line for line in lines if line.strip()) + "\n"
-
-
-def _used(library: str, text: str) -> str:
-    """The library without the functions that neither the text after it nor a function of its own
-    that stays speaks of. In Lua a local function is known only behind its definition."""
-    end = len(library)
-    kept: list[str] = []
-    for function in reversed(list(_FUNCTION.finditer(library))):
-        kept.append(library[function.end() : end])
-        end = function.start()
-        if re.search(rf"\b{function[1]}\b", "".join(kept) + text):
-            kept.append(function[0])
-    return "".join(reversed([*kept, library[:end]]))
-
-
 def _is_too_modern(reply: Reply) -> bool:
     """Whether a server could not compile a text that is for Redis 7."""
     return isinstance(reply, ResponseError) and "compil" in str(reply).lower()
@@ -366,13 +309,3 @@ def _number(reply: Reply) -> int:
 
 def _floats(reply: Reply) -> list[float]:
     return [float(item) for item in reply]
-
-
-NAMES: Final = tuple(
-    sorted(
-        entry.name.removesuffix(".lua")
-        for entry in _FOLDER.iterdir()
-        if entry.name.endswith(".lua") and not entry.name.startswith("_")
-    )
-)
-"""Every script."""

@@ -20,7 +20,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from taskrunner.brokers.redis.scripts import NAMES, Script
+from taskrunner.brokers.redis.texts import NAMES, Script
 
 
 def script(name: str) -> tuple[bytes, ...]:

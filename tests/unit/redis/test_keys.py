@@ -32,8 +32,9 @@ from taskrunner.brokers.base import (
 )
 from taskrunner.brokers.redis.broker import RedisBroker
 from taskrunner.brokers.redis.keys import Keys
-from taskrunner.brokers.redis.scripts import NAMES, Script, Scripts
 from taskrunner.brokers.redis.scripts import Command as ScriptCall
+from taskrunner.brokers.redis.scripts import Scripts
+from taskrunner.brokers.redis.texts import NAMES, Script
 from taskrunner.limits import WHOLE_QUEUE, Limit, Rate, Scope, ScopeKind
 from taskrunner.message import Header, Message, Timing
 from taskrunner.states import State

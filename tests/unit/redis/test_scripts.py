@@ -12,7 +12,8 @@ import pytest
 from redis.exceptions import NoScriptError, ResponseError
 
 from taskrunner.brokers.redis.keys import QUEUE_KEYS, QUEUE_PREFIXES, Keys
-from taskrunner.brokers.redis.scripts import NAMES, Script, Scripts
+from taskrunner.brokers.redis.scripts import Scripts
+from taskrunner.brokers.redis.texts import NAMES, Script
 
 FOLDER = resources.files("taskrunner.brokers.redis")
 FILES = sorted(entry.name for entry in FOLDER.iterdir() if entry.name.endswith(".lua"))
@@ -82,6 +83,14 @@ def test_a_script_has_every_function_that_it_uses(name: str) -> None:
         for function in re.findall(r"^local function (\w+)", read(file), re.MULTILINE):
             used = re.search(rf"(?<![\w.:'{{]){function}\(", text)
             assert not used or f"local function {function}(" in text, function
+
+
+def test_what_few_fetches_need_is_not_made_by_the_others() -> None:
+    before, begins, after = Script.read("fetch").plain.decode().partition("local function rarely()")
+    assert begins
+    for rare in ("set_gate", "numbers", "finish", "unpark"):
+        assert f"local function {rare}(" not in before
+        assert f"local function {rare}(" in after
 
 
 def test_only_what_fills_a_store_is_refused_by_a_full_one() -> None:
