@@ -12,7 +12,14 @@ from taskrunner.api.answers import to_json, view
 from taskrunner.api.bodies import Bulk, Listing, NewTime
 from taskrunner.api.caller import Caller, Needs
 from taskrunner.api.problems import answer, document
-from taskrunner.api.shapes import BulkShape, Changed, JobShape, JobsShape, ResultShape
+from taskrunner.api.shapes import (
+    BulkShape,
+    Changed,
+    JobShape,
+    JobsShape,
+    ResultShape,
+    WhyShape,
+)
 from taskrunner.errors import (
     JobCancelled,
     JobExpired,
@@ -22,6 +29,7 @@ from taskrunner.errors import (
 )
 from taskrunner.inspector import JobAction, JobFilter
 from taskrunner.inspector.jobs import POSSIBLE
+from taskrunner.inspector.why import Cause, CauseKind
 from taskrunner.jobinfo import JobInfo
 from taskrunner.states import State
 
@@ -97,6 +105,32 @@ async def result(
 
 async def _found(caller: Caller, job_id: str, queue: str | None) -> JobInfo:
     return await run_in_threadpool(caller.job, job_id, queue)
+
+
+@router.get("/jobs/{job_id:path}/why", response_model=WhyShape, summary="Why a job is not running")
+def why(job_id: str, caller: Reader, queue: InQueue = None) -> Response:
+    """A sentence for each cause that holds: its place, a limit, a pause, when it is due, nodes that are
+    missing; or where it runs, or how it has ended."""
+    info = caller.job(job_id, queue)
+    found = caller.inspector.why(info.id, info.queue)
+    known = {"id": found.id, "queue": found.queue, "task": found.task, "state": found.state}
+    return to_json({**known, "causes": [_cause(cause, info, caller) for cause in found.causes]})
+
+
+def _cause(cause: Cause, info: JobInfo, caller: Caller) -> dict[str, Any]:
+    """Without the names of queues that are out of reach, and without what only those may see who see
+    what jobs carry."""
+    text, details = cause.text, cause.details
+    if cause.kind is CauseKind.NO_NODE and not caller.identity.reaches_everything:
+        text, details = "no node that serves its queue has been heard of lately", {}
+    if cause.kind in _OF_DATA and not caller.sees_data:
+        text, details = f"it is {info.state}", {}
+    if not caller.sees_data:
+        details = {name: value for name, value in details.items() if name != "unique_key"}
+    return {"kind": cause.kind, "text": text, "details": details}
+
+
+_OF_DATA = frozenset({CauseKind.FINISHED, CauseKind.UNREADABLE})
 
 
 # -- changes

@@ -283,3 +283,17 @@ class LimitShape(BaseModel):
 
 class LimitsShape(BaseModel):
     limits: list[LimitShape]
+
+
+class CauseShape(BaseModel):
+    kind: str
+    text: str
+    details: dict[str, Any]
+
+
+class WhyShape(BaseModel):
+    id: str
+    queue: str
+    task: str
+    state: str
+    causes: list[CauseShape]

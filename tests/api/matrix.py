@@ -41,6 +41,7 @@ SAMPLES: Final = {
     "GET /v1/jobs": Sample("/v1/jobs"),
     "GET /v1/jobs/{job_id}": Sample("/v1/jobs/waits"),
     "GET /v1/jobs/{job_id}/result": Sample("/v1/jobs/waits/result"),
+    "GET /v1/jobs/{job_id}/why": Sample("/v1/jobs/waits/why"),
     "POST /v1/jobs/{job_id}/cancel": Sample("/v1/jobs/waits/cancel"),
     "POST /v1/jobs/{job_id}/retry": Sample("/v1/jobs/failed/retry"),
     "POST /v1/jobs/{job_id}/reschedule": Sample("/v1/jobs/later/reschedule", {"delay": 60}),

@@ -337,6 +337,22 @@ def test_what_became_of_others(api: Client, app: App) -> None:
     assert api.get("/v1/jobs/odd/result").json()["result"] == "nan"
 
 
+def test_why_a_job_does_not_run(api: Client, app: App) -> None:
+    api.post("/v1/jobs", {"task": "t", "job_id": "j", "queue": "a"})
+    found = api.get("/v1/jobs/j/why").json()
+    assert (found["id"], found["state"]) == ("j", "pending")
+    assert "no node serves the queue 'a'" in str(found["causes"])
+    node = OneNode(app, "a", "secret")
+    node.broker.beat(node.info.__class__("node", lease=60.0, queues=("secret",)), node.queues)
+    mine = api.known_as(Scope.READ, queues=("a",))
+    assert "secret" in api.get("/v1/jobs/j/why").text
+    assert "secret" not in mine.get("/v1/jobs/j/why").text
+    node.fail(ErrorInfo("app.Oops", "hidden", "", 1), reason="hidden")
+    assert "hidden" in api.get("/v1/jobs/j/why").text
+    assert "hidden" not in mine.get("/v1/jobs/j/why").text
+    problem(mine.get("/v1/jobs/other/why"), 404)
+
+
 # -- changing
 
 
