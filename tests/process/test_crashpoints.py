@@ -7,8 +7,6 @@ names is one that a node passes while it works.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -16,10 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from redis import Redis
 
-from taskrunner import App, Job, JobNotFound, State
-from taskrunner.brokers.base import Broker, Command, JobKey, Mailbox, NodeInfo
+from taskrunner import App, Job, State
+from taskrunner.brokers.base import Broker, Command, Mailbox
 from taskrunner.crashpoints import BROKER_CALLS, MAILBOX_CALLS, POINTS
 from taskrunner.probes import PROBE, RECORDS
 from taskrunner.testing import fleet as kit
@@ -53,7 +50,8 @@ NEVER = both(
     ),
     *("set_limit", "pause", "resume", "limits"),
 )
-"""Calls that no node makes while it works; of those that do more than look, see the clients."""
+"""Calls that no node makes while it works; of those that do more than look, see
+test_crashpoints_of_clients."""
 WHEN_COMMANDED = both("commands", "put_record")
 """The answer to a probe is a record."""
 WHEN_A_CHILD_DIES = {*both("burial"), "forkserver.reaped"}
@@ -81,35 +79,6 @@ WHILE_RUNNING = POINTS - (
     | WHILE_STOPPING
     | WHILE_STOPPING_BELOW
 )
-
-CLIENTS_JOB = "from-the-client"
-CLIENT = """
-import asyncio, sys
-from taskrunner import App
-from taskrunner.brokers.base import Command, JobKey
-call, out = sys.argv[1:]
-app = App()
-submit = dict(args=(out, "client"), job_id="from-the-client")
-key = JobKey("default", "from-the-client")
-job = app.job(key.id, queue=key.queue)
-match call:
-    case "enqueue":
-        app.enqueue("append", **submit)
-    case "aenqueue":
-        asyncio.run(app.aenqueue("append", **submit))
-    case "cancel":
-        job.cancel()
-    case "send":
-        app.broker.send("n1", Command.new("stop"))
-    case "requeue":
-        app.broker.requeue([key])
-    case "delete":
-        app.broker.delete([key])
-    case "reschedule":
-        app.broker.reschedule([key], delay=1000)
-    case "get" | "watch" | "open_mailbox" | "wait":
-        job.result(timeout=20)
-"""
 
 
 class Campaign(kit.Fleet):
@@ -290,98 +259,3 @@ def test_a_death_around_a_result_of_its_own_loses_nothing(
         crash.wait()
         with campaign.another_node():
             campaign.finish()
-
-
-# -- clients
-
-
-def die_in_client(campaign: Campaign, point: str, folder: Path) -> bool:
-    """A client dies at this point of its only call; whether that was after it."""
-    client = start_client(campaign, CrashAt(point, folder=folder))
-    assert client.wait(timeout=30) == -9
-    return point.endswith(".after")
-
-
-def start_client(campaign: Campaign, crash: CrashAt) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-c", CLIENT, crash.point.partition(".")[0], str(campaign.out)],
-        cwd=ROOT,
-        env={**campaign.environ, **crash.environ},
-    )
-
-
-@pytest.mark.parametrize("point", sorted(both("enqueue", "aenqueue")))
-def test_a_client_that_dies_has_submitted_or_not(
-    campaign: Campaign, tmp_path: Path, point: str
-) -> None:
-    done = die_in_client(campaign, point, tmp_path)
-    with campaign.another_node():
-        if done:
-            assert campaign.client.job(CLIENTS_JOB, queue="default").result(timeout=20) == "client"
-        assert campaign.one("append", "last").result(timeout=20) == "last"
-    assert set(lines(campaign.out)) == ({"client", "last"} if done else {"last"})
-
-
-@pytest.mark.parametrize("point", sorted(both("cancel")))
-def test_a_client_that_dies_has_cancelled_or_not(
-    campaign: Campaign, tmp_path: Path, point: str
-) -> None:
-    job = campaign.client.tasks["append"].options(job_id=CLIENTS_JOB).enqueue("", "")
-    done = die_in_client(campaign, point, tmp_path)
-    assert job.state() is (State.CANCELLED if done else State.PENDING)
-
-
-@pytest.mark.parametrize("point", sorted(both("requeue", "delete", "reschedule")))
-def test_an_operator_that_dies_has_done_it_or_not(
-    campaign: Campaign, tmp_path: Path, point: str
-) -> None:
-    append = campaign.client.tasks["append"]
-    job = append.options(job_id=CLIENTS_JOB, delay=1).enqueue(str(campaign.out), "client")
-    campaign.jobs.append(job)
-    before = job.info().eta
-    done = die_in_client(campaign, point, tmp_path)
-    if point == "delete.after":
-        with pytest.raises(JobNotFound):
-            job.info()
-        return
-    if point == "reschedule.after":
-        assert job.info().eta != before
-        campaign.client.broker.requeue([JobKey("default", job.id)])
-    elif point == "requeue.after":
-        assert job.state() is State.PENDING
-    else:
-        assert (done, job.info().eta) == (False, before)
-    with campaign.another_node():
-        assert job.result(timeout=20) == "client"
-    assert lines(campaign.out) == ["client"]
-
-
-@pytest.mark.parametrize("point", sorted(both("send")))
-def test_a_client_that_dies_has_sent_its_command_or_not(
-    campaign: Campaign, tmp_path: Path, point: str
-) -> None:
-    broker = campaign.client.broker
-    assert isinstance(broker, Broker)
-    broker.join(NodeInfo("n1", lease=60), ["default"])
-    done = die_in_client(campaign, point, tmp_path)
-    assert [command.do for command in broker.commands("n1")] == (["stop"] if done else [])
-
-
-@pytest.mark.parametrize("point", sorted(both("get", "watch", "open_mailbox", "wait")))
-def test_a_client_that_dies_while_it_waits_is_nobodys_trouble(
-    campaign: Campaign, redis_server: RedisServer, tmp_path: Path, point: str
-) -> None:
-    append = campaign.client.tasks["append"]
-    job = append.options(job_id=CLIENTS_JOB).enqueue(str(campaign.out), "client")
-    crash = CrashAt(point, folder=tmp_path)
-    client = start_client(campaign, crash)
-    record = f"{{{campaign.namespace}:default}}:job:{CLIENTS_JOB}"
-
-    def is_watched_or_dead(redis: Redis) -> bool:
-        return crash.has_happened or redis.hget(record, "v") is not None
-
-    redis_server.wait_for(is_watched_or_dead)
-    with campaign.another_node():
-        assert job.result(timeout=20) == "client"
-    assert client.wait(timeout=20) == -9
-    assert lines(campaign.out) == ["client"]
