@@ -31,6 +31,7 @@ from taskrunner.brokers.base import (
     TickKind,
 )
 from taskrunner.errors import BrokerFull, BrokerUnavailable, OptionError, TaskrunnerError
+from taskrunner.limits import Limit, Rate, Scope, ScopeKind
 from taskrunner.states import State
 from taskrunner.worker.upcall import FINISHED, Calls, UpcallBroker, answer, pack_error
 from tests.unit.one_node import OneNode
@@ -249,3 +250,24 @@ def test_a_question_that_cannot_be_sent_is_not_waited_for() -> None:
 def test_what_is_no_call_is_refused(app: App) -> None:
     with pytest.raises(TaskrunnerError, match="settle"):
         answer(app.broker, "settle", [])
+
+
+def test_limits_and_pauses_are_those_of_the_supervisors_store(
+    app: App, remote: UpcallBroker
+) -> None:
+    task, key = Scope(ScopeKind.TASK, "add"), Scope(ScopeKind.KEY, "k")
+    limit = Limit(Rate.parse("5/m burst 2"), 3)
+    assert not remote.set_limit("default", task, limit)
+    assert not remote.set_limit("default", key, Limit("none", "none"))
+    remote.pause("default", key, 60.0)
+    assert remote.limits("default")[1].set == limit
+    assert [state.scope for state in remote.limits("default")] == [key, task]
+    told, here = remote.limits("default"), app.broker.limits("default")
+    assert [state._replace(paused_for=None) for state in told] == [
+        state._replace(paused_for=None) for state in here
+    ]
+    app.tasks["add"].options(job_id="j", max_running=1, running_key="k").enqueue(1)
+    concerned = [state.scope for state in remote.limits("default", "j")]
+    assert concerned == sorted([Scope(ScopeKind.QUEUE), key, task])
+    assert remote.resume("default", key)
+    assert remote.set_limit("default", task, None)
