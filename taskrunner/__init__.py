@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from taskrunner._version import __version__
 from taskrunner.app import App
+from taskrunner.breaker import CircuitBreaker
 from taskrunner.codec import Encoder
 from taskrunner.config import Config
 from taskrunner.context import JobContext, Progress, current_job
@@ -82,6 +83,7 @@ __all__ = [
     "BrokerError",
     "BrokerFull",
     "BrokerUnavailable",
+    "CircuitBreaker",
     "Config",
     "ConfigError",
     "CryptoError",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from taskrunner.context import JobContext
+from taskrunner.errors import Reject, Retry
 from taskrunner.message import Message
 
 
@@ -15,9 +16,10 @@ class Middleware:
 
     `on_enqueue`, `on_start` and `child_start` are called in the order of that list, the others in
     the reverse order. A hook that raises never loses a job: `on_enqueue` fails the call, before
-    anything is submitted; `child_start` ends its worker process, before that takes any job; the
-    error of any other hook is logged and the job goes on. Hooks are plain functions and run where
-    the task runs: they should be quick.
+    anything is submitted; `child_start` ends its worker process, before that takes any job; `on_start`
+    may raise Retry or Reject, which then is what the run comes to, without the task being called; any
+    other error, and that of any other hook, is logged and the job goes on. Hooks are plain functions
+    and run where the task runs: they should be quick.
     """
 
     def on_enqueue(self, message: Message) -> Message:
@@ -60,7 +62,14 @@ class Chain:
         }
 
     def start(self, context: JobContext) -> None:
-        self._call("on_start", context)
+        """Raises Retry or Reject where a hook does: the task is not to be called."""
+        for middleware in self._hooks["on_start"]:
+            try:
+                middleware.on_start(context)
+            except (Retry, Reject):
+                raise
+            except BaseException as error:  # noqa: BLE001  see _call
+                self._report("on_start", middleware, error)
 
     def finish(self, context: JobContext, result: Any) -> None:
         self._call("on_finish", context, result)
