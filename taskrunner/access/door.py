@@ -4,9 +4,9 @@
     Authorization: Bearer ey…                      ─▶ tokens
     neither, but a certificate                     ─▶ certificates
 
-Whoever guesses is slowed down: after `FAILURES_AT_ONCE` failed attempts an address is told to wait,
-before anything is looked up. A key that is known already, and in use, is let in all the same: its
-owner may share the address with whoever guesses.
+Whoever guesses is slowed down: after `FAILURES_AT_ONCE` failed attempts an address is told to wait, and
+nothing is looked up for it any more. Who is right without a look is let in all the same, and so is a
+key that was right before: its owner may share the address with whoever guesses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from taskrunner.errors import NotAuthenticated, TooManyRequests
 
 FAILURES_A_SECOND: Final = 1 / 3
 FAILURES_AT_ONCE: Final = 20
-_NO_KEY: Final = "this API key is not, or no longer, valid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +81,9 @@ class Door:
     def quick(self, shown: Credentials) -> Identity | None:
         """Who this is, without asking anybody; None: `look` has to say. Raises NotAuthenticated,
         TooManyRequests."""
-        if shown.bearer.startswith(PREFIX):
-            try:
-                known = self._ring.quick(shown.bearer)
-            except NotAuthenticated:
-                raise self._failed(shown, _NO_KEY) from None
-            if known is None:
-                self._check(shown)
-            return known
-        if shown.bearer:
-            self._check(shown)
         try:
+            if shown.bearer.startswith(PREFIX):
+                return self._ring.quick(shown.bearer)
             return self._other(shown)
         except NotAuthenticated as error:
             raise self._failed(shown, str(error)) from error
@@ -109,16 +100,13 @@ class Door:
     def look(self, shown: Credentials) -> Identity:
         """Whose API key this is, by what the store says now. Raises NotAuthenticated,
         TooManyRequests, BrokerUnavailable."""
-        self._check(shown)
+        wait = self._failures.wait_for(network_of(shown.address))
+        if wait > 0 and not self._ring.recognises(shown.bearer):
+            raise _slow_down(wait)
         try:
             return self._ring.look(shown.bearer)
-        except NotAuthenticated:
-            raise self._failed(shown, _NO_KEY) from None
-
-    def _check(self, shown: Credentials) -> None:
-        wait = self._failures.wait_for(network_of(shown.address))
-        if wait > 0:
-            raise TooManyRequests("too many attempts failed from this address", retry_after=wait)
+        except NotAuthenticated as error:
+            raise self._failed(shown, str(error)) from error
 
     def _failed(self, shown: Credentials, why: str) -> NotAuthenticated | TooManyRequests:
         """Count a failed attempt. One where nothing was shown is no guess, and costs nothing."""
@@ -126,7 +114,11 @@ class Door:
             return NotAuthenticated(why)
         network = network_of(shown.address)
         wait = self._failures.wait_for(network)
-        self._failures.spend(network)
         if wait > 0:
-            return TooManyRequests("too many attempts failed from this address", retry_after=wait)
+            return _slow_down(wait)  # and no longer for each further attempt
+        self._failures.spend(network)
         return NotAuthenticated(why)
+
+
+def _slow_down(wait: float) -> TooManyRequests:
+    return TooManyRequests("too many attempts failed from this address", retry_after=wait)

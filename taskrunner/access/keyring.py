@@ -53,6 +53,13 @@ class KeyRing:
             return None
         return self._judge(shown, known.key).identity
 
+    def recognises(self, text: str) -> bool:
+        """Whether this was a key when the store was asked last, however long ago that is."""
+        shown = _parsed(text)
+        with self._lock:
+            known = self._known.get(shown.id)
+        return known is not None and known.key.opens(shown, self._store.pepper)
+
     def look(self, text: str) -> Identity:
         """Whose key this is, by what the store says now. Raises NotAuthenticated,
         BrokerUnavailable."""

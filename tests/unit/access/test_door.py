@@ -9,6 +9,7 @@ from taskrunner.access import Identity, KeyRing, KeyStore, Kind, Scope
 from taskrunner.access.buckets import Buckets, network_of
 from taskrunner.access.certificates import Certificate, Certificates
 from taskrunner.access.door import FAILURES_AT_ONCE, Credentials, Door
+from taskrunner.access.keyring import FRESH_S
 from taskrunner.access.keys import Shown
 from taskrunner.brokers.memory import MemoryBroker
 from taskrunner.errors import ConfigError, NotAuthenticated, TooManyRequests
@@ -81,8 +82,16 @@ def test_whoever_guesses_has_to_wait(house: House) -> None:
         with pytest.raises(TooManyRequests) as caught:
             house.enter(text)
         assert 0 < caught.value.retry_after < 60
+    house.clock.advance(FRESH_S)
+    for allowed in (NotAuthenticated, TooManyRequests):  # one more in 3 seconds
+        with pytest.raises(allowed):
+            house.enter(good[:-3] + "aaa")
     assert house.enter(good), "a key in use is let in, whoever shares its address"
     assert house.enter(fresh, "10.0.0.2"), "and other addresses are not concerned"
+    for _ in range(500):
+        with pytest.raises(TooManyRequests) as caught:
+            house.enter("trk_")
+    assert caught.value.retry_after < 60, "a flood does not lengthen the wait"
     house.clock.advance(120)
     assert house.enter(fresh)
 
