@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -348,3 +349,25 @@ def test_schedules_keep_their_arguments_to_themselves() -> None:
     stranger = App(app.broker).schedules.get("s")
     assert stranger is not None
     assert (stranger.args, stranger.task) == (None, greet.name)
+
+
+def test_every_way_of_submitting_seals() -> None:
+    app = App("memory://", encryption_keys=[ONE])
+
+    @app.task(name="greet")
+    def greet(name: str) -> None: ...
+
+    async def from_asyncio() -> list[str]:
+        one, two = await greet.aenqueue(MARKER), await app.aenqueue("greet", (MARKER,))
+        many = await app.aenqueue_many([greet.message(MARKER)])
+        return [one.id, two.id, *(job.id for job in many)]
+
+    ids = [greet.enqueue(MARKER).id, app.enqueue("greet", (MARKER,)).id]
+    ids += [job.id for job in app.enqueue_many([greet.message(MARKER) for _ in range(3)])]
+    ids += asyncio.run(from_asyncio())
+    records = app.broker.get([JobKey("default", job_id) for job_id in ids])
+    assert len(records) == 8
+    for record in records:
+        assert record is not None
+        assert MARKER.encode() not in record.wire
+        assert app.job(record.id).info().args == (MARKER,)
