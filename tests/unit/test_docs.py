@@ -60,7 +60,7 @@ def test_every_decision_and_guide_is_listed() -> None:
 def test_the_modules_of_the_architecture_page_exist() -> None:
     text = (ROOT / "docs/architecture.md").read_text("utf-8")
     names = set(re.findall(r"`([\w/]+\.py)`", text))
-    packages = ["supervisor", "scheduler", "worker", "brokers/redis"]
+    packages = ["supervisor", "scheduler", "worker", "access", "brokers/redis"]
     places = ["", "brokers", "taskrunner", *(f"taskrunner/{package}" for package in packages)]
     assert len(names) > 30
     assert [n for n in sorted(names) if not any((ROOT / p / n).exists() for p in places)] == []

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,12 +27,30 @@ queues = ["mail*"]
 """
 
 
+class Counting(MemoryBroker):
+    asked = 0
+
+    def records(self, *args: Any, **kwargs: Any) -> Any:
+        self.asked += 1
+        return super().records(*args, **kwargs)
+
+
 class House:
     def __init__(self, certificates: Certificates | None = None) -> None:
         self.clock = FakeClock()
-        self.store = KeyStore(MemoryBroker(clock=self.clock))
+        self.broker = Counting(clock=self.clock)
+        self.store = KeyStore(self.broker)
         ring = KeyRing(self.store, clock=self.clock)
         self.door = Door(ring, certificates=certificates, clock=self.clock)
+
+    @contextmanager
+    def nobody_asked(self) -> Iterator[None]:
+        """The store is not asked meanwhile."""
+        before = self.broker.asked
+        try:
+            yield
+        finally:
+            assert self.broker.asked == before
 
     def enter(self, text: str, address: str = "10.0.0.1") -> Identity:
         shown = Credentials(text, address=address)
@@ -86,6 +107,8 @@ def test_whoever_guesses_has_to_wait(house: House) -> None:
     for allowed in (NotAuthenticated, TooManyRequests):  # one more in 3 seconds
         with pytest.raises(allowed):
             house.enter(good[:-3] + "aaa")
+    with pytest.raises(TooManyRequests), house.nobody_asked():
+        house.enter(good[:-3] + "aaa")
     assert house.enter(good), "a key in use is let in, whoever shares its address"
     assert house.enter(fresh, "10.0.0.2"), "and other addresses are not concerned"
     for _ in range(500):
