@@ -18,7 +18,7 @@ from benchmarks.harness.stage import PATIENCE_S, Node, Stage
 from benchmarks.tasks import app, empty
 from taskrunner.testing.wire import CommandCounter
 
-SECONDS = 20
+SECONDS = 12
 SETTLES_S = 3
 """After its last job a node still writes some things down."""
 QUEUES = (1, 10)

@@ -17,7 +17,7 @@ from benchmarks.tasks import app, empty, nap
 from taskrunner.message import Message
 
 CHILDREN = (1, 2, 4, 8, 16)
-EMPTY = 50_000
+EMPTY = 30_000
 WAITING_EACH = 200
 SECONDS = 0.01
 

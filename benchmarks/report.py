@@ -44,6 +44,8 @@ QUESTIONS = (
 )
 PEERS = "peers"
 """Asked for by name only: it installs the others first."""
+LONGEST_S = (400.0, 3_600.0)
+"""Seconds until a question, and the one about peers, is given up."""
 
 
 def main() -> int:
@@ -75,8 +77,12 @@ def _asked(name: str, options: argparse.Namespace) -> dict[str, Any] | None:
         command += ["--runs", str(options.runs)]
     if options.quick:
         command.append("--quick")
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=False)
-    if done.returncode:
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=LONGEST_S[name == PEERS]
+        )
+    except subprocess.SubprocessError as error:
+        print(error, file=sys.stderr)
         return None
     found: dict[str, Any] = json.loads(done.stdout)
     return found

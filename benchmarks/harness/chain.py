@@ -16,9 +16,10 @@ from multiprocessing.connection import Connection
 from time import monotonic
 from typing import Final
 
-from benchmarks.harness.floor import Floor
+from benchmarks.harness.floor import NODE, Floor
 from benchmarks.harness.stage import Stage
 from benchmarks.tasks import empty
+from taskrunner.brokers.redis.replies import deliveries
 
 QUEUE: Final = "chain"
 LONGEST_S: Final = 30.0
@@ -38,6 +39,7 @@ class Chain:
         theirs.close()
         told.close()
         if not self._ready.poll(LONGEST_S):
+            self._waker.kill()  # its child ends with its pipe
             raise TimeoutError("the bare chain did not start")
         self._ready.recv()
 
@@ -97,10 +99,13 @@ def _wake(url: str, times: Connection, ready: Connection) -> None:
 def _run_ready(floor: Floor, child: Connection, first: int) -> int:
     """Hand over what is ready, one by one; the number of the next delivery. Ends with a fetch that
     finds nothing, from which on this node counts as idle and is rung."""
-    while len(found := floor.send(floor.fetch(QUEUE, first, 1))) > 1:
-        child.send_bytes(found[3])
+    while True:
+        found = list(deliveries(QUEUE, NODE, floor.send(floor.fetch(QUEUE, first, 1))))
+        if not found:
+            break
+        child.send_bytes(found[0].wire)
         child.recv_bytes()
-        floor.send(floor.settle(QUEUE, [found[1].decode()], first)[0])
+        floor.send(floor.settle(QUEUE, [found[0].id], first)[0])
         first += 1
     return first
 
