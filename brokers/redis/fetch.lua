@@ -18,6 +18,9 @@ local LOOKS = limit + 5000 -- entries looked at in one call; left-overs of jobs 
 local ACTIVE = P .. 'active:' .. node
 local SLOTS = tonumber(ARGV[7]) or math.huge
 local LIMITED = meta[4] -- there are limits, pauses or gates: as FLOW below
+-- Those behind a gate may all wait for another limit by now, and for the first again soon after: so many
+-- of them are moved at a time, and more after so many ms.
+local MOST_MOVED, MOVES_AGAIN, moved = 50, 100, {}
 local LOOKS_OF_PARKING = 10 -- what it costs to park a job, in entries looked at
 local reply, taken, looked = { 0, 0, -1 }, {}, 0
 local asked, withheld, opens, next_gate, gate_level = limit, false, nil, nil, -1
@@ -154,9 +157,11 @@ local function rarely()
       call('ZADD', P .. 'parked:' .. refused, rank, id)
       bump(P .. 'parked', refused, 1)
       levels[refused] = nil
+      moved[key] = (moved[key] or 0) + 1
     end
     if refused then set_gate(refused, ends) end
     if refused ~= key then open_gate(key) end
+    if moved[key] == MOST_MOVED then set_gate(key, now + MOVES_AGAIN) end
     return true
   end
 

@@ -196,3 +196,25 @@ def test_the_limit_of_a_queue_rings_those_who_wait_for_it(store: Store) -> None:
     assert ask(store, "SISMEMBER", "idle", "n1") == 1
     store.settle(delivery)
     assert ask(store, "SISMEMBER", "idle", "n1") == 0
+
+
+def test_a_crowd_that_waits_for_two_limits_is_not_moved_to_and_fro_as_a_whole(
+    store: Store,
+) -> None:
+    names = [f"j{n:03}" for n in range(130)]
+    store.join()
+    store.broker.set_limit("q", TASK, Limit(Rate.parse("1/h")))
+    store.enqueue("first", *names)
+    assert [d.id for d in store.fetch(5)] == ["first"]
+    store.broker.set_limit("q", TASK, Limit(Rate.parse("1000/s burst 1000"), 1))
+    assert store.fetch(5) == []  # what was used of the slower rate is cut to one burst
+    store.later(5.0)
+    found = []
+    for _ in names:
+        (delivery,) = store.fetch(5)
+        found.append(delivery.id)
+        moved = store.stats().parked.get("limit:running:task:t", 0)
+        assert moved <= 50 * len(found)
+        store.settle(delivery)
+        store.later(0.2)
+    assert found == names
