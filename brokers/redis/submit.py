@@ -24,7 +24,7 @@ from taskrunner.brokers.redis.keys import Keys
 from taskrunner.brokers.redis.line import Reply, Request
 from taskrunner.brokers.redis.replies import text
 from taskrunner.brokers.redis.scripts import Scripts
-from taskrunner.message import DEFAULT, Message
+from taskrunner.message import DEFAULT, REJECT, Message
 
 PATIENCE: Final = 0.8
 """The part of a connection's own timeout that a server may take to confirm."""
@@ -51,8 +51,10 @@ class Submitting:
 
     def short(self, message: Message) -> Request | None:
         """What stores a message that asks for no confirmation; STORED is the usual answer. After any
-        other, and where this is None, `store` has to be asked: it may be, although this was."""
-        if message.durability != DEFAULT:
+        other, and where this is None, `store` has to be asked: it may be, although this was. A
+        message that another job may take, or stand for, often has another answer."""
+        lock = message.lock
+        if message.durability != DEFAULT or (lock is not None and lock.on_conflict != REJECT):
             return None
         packed = msgpack.packb((message_row(message),), use_bin_type=False)
         return self._scripts.request(self._scripts.enqueue(message.queue, packed))
