@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import jwt
 import pytest
 
 from taskrunner import App
-from taskrunner.access import Scope
+from taskrunner.access import Scope, guard, keyring
 from taskrunner.access.door import FAILURES_AT_ONCE
 from taskrunner.brokers.memory import MemoryBroker
 from taskrunner.errors import ConfigError
@@ -137,6 +138,23 @@ def test_floods(build: Build) -> None:
     answer = place.ask("GET", "/v1/stats", key="trk_guess")
     assert problem(answer, 429)["type"] == "urn:taskrunner:problem:TooManyRequests"
     assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_a_stream_of_events_ends_when_its_key_is_revoked(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (guard, keyring):
+        monkeypatch.setattr(module, "FRESH_S", 0.05)
+    key = place.key({Scope.READ})
+    feed = place.api.state.feed
+    with ThreadPoolExecutor(1) as threads:
+        stream = threads.submit(place.ask, "GET", "/v1/events?seconds=40", key=key)
+        eventually(lambda: len(feed._listeners) == 1, timeout=20)
+        place.keys.revoke(key[4:16])
+        answer = stream.result(30)
+    assert answer.status_code == 200
+    assert answer.text.startswith("retry:")
+    eventually(lambda: not feed._listeners, timeout=20)
 
 
 def test_pages_of_other_sites_get_nothing_unless_they_are_named(build: Build) -> None:
