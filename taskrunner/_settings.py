@@ -163,7 +163,8 @@ class Source:
             return kind.check(parsed)
         except Explained as error:
             where = self.fill(self.mistake, name, _shown(name, raw))
-            raise ValueError(f"{where}: {error}: expected {kind.accepts}") from error
+            more = "" if "expected" in str(error) else f": expected {kind.accepts}"
+            raise ValueError(f"{where}: {error}{more}") from error
         except (ValueError, TypeError, OptionError) as error:
             where = self.fill(self.mistake, name, _shown(name, raw))
             raise ValueError(f"{where}: expected {kind.accepts}") from error
