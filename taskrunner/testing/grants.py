@@ -50,7 +50,7 @@ class GrantWatch:
             began = 0.0
             for seen in monitor.listen():
                 command = str(seen["command"])
-                if seen["client_type"] != "lua":
+                if seen["client_type"] == "lua" and command == "TIME":
                     began = float(seen["time"])  # all that a script does, it does at one moment
                 if self._end in command:
                     return
