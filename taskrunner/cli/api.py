@@ -6,6 +6,7 @@ import logging
 from typing import Any, Final
 
 import click
+from setproctitle import setproctitle
 
 from taskrunner import log
 from taskrunner.access import KeyStore
@@ -77,6 +78,9 @@ def api(target: str, host: str, port: int, insecure_no_auth: bool, **arguments: 
         ping(app)
         with transport.listen(host, port) as listening:
             interrupts.check()
+            # Also takes the command line and the environment out of everybody's sight: there may be a
+            # password in them.
+            setproctitle(f"taskrunner: api [{target}]")
             restore = _log(app)
             try:
                 _announce(app, transport.url_of(listening, app.config), insecure_no_auth)

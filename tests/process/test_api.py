@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,6 +73,16 @@ def test_a_whole_visit(service: Service) -> None:
     code, _, err = ended(service.process)
     assert (code, "Traceback" in err) == (Exit.OK, False), err
     assert made["key"] not in err
+
+
+def test_nobody_sees_what_it_was_told(start: Start, redis_server: RedisServer) -> None:
+    secret = "hunter2-marker" * 3
+    words = ("api", "shop:app", "--port", "0", "--namespace", "hunter2-marker")
+    process = start(*words, TASKRUNNER_BROKER=redis_server.url, TASKRUNNER_API_KEY_SECRET=secret)
+    assert process.stderr is not None
+    assert "listening" in process.stderr.readline()
+    for what in ("cmdline", "environ"):
+        assert b"hunter2" not in Path(f"/proc/{process.pid}/{what}").read_bytes()
 
 
 def test_without_a_key_it_says_that_nobody_will_be_let_in(service: Service) -> None:
