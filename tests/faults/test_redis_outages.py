@@ -152,7 +152,7 @@ def test_a_full_server_refuses_jobs_and_drains(modern: bool) -> None:
     with RedisServer() as server:
         broker = broker_at(server.url, failed_max=0)
         broker._scripts._modern = modern
-        broker._scripts._shas = broker._scripts._digests()
+        broker._scripts._shas = {}
         store = Store(broker)
         store.join()
         store.enqueue("first")
