@@ -79,7 +79,7 @@ def test_it_opens_after_so_many_errors_in_a_row() -> None:
 
 
 def test_old_errors_do_not_count() -> None:
-    runs = Runs()
+    runs = Runs(open_for=3600.0)
     for _ in range(5):
         runs.fail()
         runs.later(31)
@@ -98,9 +98,11 @@ def test_one_run_tries_whether_it_is_over_and_closes_it() -> None:
 
 
 def test_a_trial_that_fails_opens_it_again() -> None:
-    runs = opened()
+    runs = opened(within=10.0)
     runs.later(30)
-    runs.breaker.on_failure(runs.start(), BROKEN)
+    trial = runs.start()
+    runs.later(20)
+    runs.breaker.on_failure(trial, BROKEN)
     assert 30 <= runs.delay() <= 36
 
 

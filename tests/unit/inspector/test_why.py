@@ -73,8 +73,9 @@ def test_one_far_behind_stands_behind_more_than_is_counted(
 ) -> None:
     serve(app)
     monkeypatch.setattr(why, "PAGE", 2)
-    for _ in range(12):
-        app.enqueue("t")
+    for n in range(12):
+        app.enqueue("t", job_id=f"before-{n}")
+    assert details(app.why("before-7"), CauseKind.POSITION)["ahead"] == 7
     app.enqueue("t", job_id="j")
     found = details(app.why("j"), CauseKind.POSITION)
     assert (found["ahead"], found["is_exact"], found["length"]) == (10, False, 13)
