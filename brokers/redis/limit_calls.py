@@ -115,9 +115,8 @@ def pack_limit(limit: Limit) -> bytes:
     """A limit as scripts read it, with its rate's text for people."""
     text = str(limit.rate) if isinstance(limit.rate, Rate) else ""
     most = _LIFTED if limit.max_running == NONE else limit.max_running or False
-    numbers = _numbers(limit.rate) if isinstance(limit.rate, Rate) else [False] * 3
-    if limit.rate == NONE:
-        numbers[0] = _LIFTED
+    lifted = [_LIFTED if limit.rate == NONE else False, False, False]
+    numbers = _numbers(limit.rate) if isinstance(limit.rate, Rate) else lifted
     return _pack([VERSION, *numbers, most, text])
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
 from redis import Redis
 
@@ -48,7 +48,7 @@ class GrantWatch:
         with self._client.monitor() as monitor:  # type: ignore[no-untyped-call]
             self._ready.set()
             began = 0.0
-            for seen in monitor.listen():
+            for seen in cast("Iterator[Any]", monitor.listen()):
                 command = str(seen["command"])
                 if seen["client_type"] == "lua" and command == "TIME":
                     began = float(seen["time"])  # all that a script does, it does at one moment

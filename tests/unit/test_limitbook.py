@@ -37,7 +37,8 @@ def test_what_is_set_is_answered_and_listed_until_it_is_removed(app: App) -> Non
 
 
 def test_a_queue_a_task_and_a_key_are_different_scopes(app: App) -> None:
-    for scope in ({}, {"task": "x"}, {"key": "x"}, {"key": 7}):
+    scopes: list[dict[str, Any]] = [{}, {"task": "x"}, {"key": "x"}, {"key": 7}]
+    for scope in scopes:
         app.limits.set("default", max_running=1, **scope)
     assert [state.scope for state in app.limits.list()] == sorted(
         [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -54,7 +55,7 @@ def commands_of_a_batch(
         client.echo("that was all")
         inside: Counter[str] = Counter()
         wire: list[str] = []
-        for seen in monitor.listen():
+        for seen in cast("Iterator[Any]", monitor.listen()):
             if "that was all" in seen["command"]:
                 break
             if seen["client_type"] == "lua":
