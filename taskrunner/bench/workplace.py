@@ -49,8 +49,9 @@ class Workplace:
             raise StartError(f"{type(app.broker).__name__} is a client's view of a broker")
         self.app = app
         self._broker = app.broker
-        # Successes go at once, so that the store does not fill up; a failure is shown, not repeated.
-        self._task = task.options(queue=QUEUE, retention=0, retries=0)
+        # Successes go at once, so that the store does not fill up; a failure is shown, not repeated;
+        # and there have to be many of what else may be there only once.
+        self._task = task.options(queue=QUEUE, retention=0, retries=0, unique=False)
         self._args, self._kwargs = tuple(args), dict(kwargs)
         self.bytes_of_one = len(self._message().body)
         """of the arguments"""

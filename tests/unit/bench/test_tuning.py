@@ -77,6 +77,14 @@ def test_arguments_that_do_not_fit_are_refused_before_anything_is_stored() -> No
     assert app.broker.queues() == []
 
 
+def test_there_are_many_of_a_unique_job() -> None:
+    app = App("memory://")
+    app.task(name="once", unique=True)(lambda a: None)
+    place = Workplace(app, app.tasks["once"], (1,), {})
+    place.submit(3)
+    assert pending(place) == 3
+
+
 def test_namespaces_are_new() -> None:
     assert new_namespace() != new_namespace()
 
