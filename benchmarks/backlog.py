@@ -27,6 +27,7 @@ CHUNK = 250
 PAUSE_S = 0.0005
 SIZES = (30, 100, 1_000)
 SIZED_JOBS = 20_000
+WARM_JOBS = 100
 
 
 def ask(how: How) -> Answer:
@@ -80,6 +81,7 @@ def _targets(rates: dict[int, list[float]], footprints: dict[int, float]) -> lis
 def footprint(stage: Stage, size: int, count: int) -> float:
     """Bytes of Redis for a waiting job, beside its payload of so many random bytes."""
     stage.clear()
+    submit(app, empty.message, WARM_JOBS)  # connections and scripts take memory only once
     before = stage.memory()
     submit(app, lambda: carry.message(os.urandom(size)), count)
     return (stage.memory() - before) / count - size
