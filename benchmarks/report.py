@@ -40,6 +40,7 @@ QUESTIONS = (
     "results",
     "brokers",
     "encryption",
+    "http",
     "counts",
 )
 PEERS = "peers"

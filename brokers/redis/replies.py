@@ -94,7 +94,8 @@ def job_record(queue: str, job_id: str, found: Sequence[Any] | None) -> JobRecor
         return None
     flat, wire, result, errors, long = found
     job = pairs(flat)
-    job.update(pairs(long))
+    # An empty one stands for what is too long for the hash; without that it is of an earlier run.
+    job.update((name, value) for name, value in pairs(long).items() if job.get(name) == b"")
     node, number = _token(job.get(b"o"))
     state, problem = _state(job[b"s"])
     return JobRecord(

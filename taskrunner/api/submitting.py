@@ -52,13 +52,14 @@ async def submit(
         return _accepted(request, await _said(message, await caller.app.asubmit(message)))
     repeats = Repeats(caller.app.broker, caller.identity, idempotency_key)
     body, job_id = await request.body(), wanted.job_id or new_id()
-    _message(wanted, caller)  # what is wrong with it does not use up the key
+    message = _message(wanted, caller)  # what is wrong with it does not use up the key
     known = await asyncio.to_thread(repeats.remember, body, job_id)
+    caller.note("submit", jobs=(known.job_id,))
     if known.is_done:
         said = await _again(caller, known, wanted.task)
         return _accepted(request, said, repeated=True)
-    message = _message(wanted, caller, job_id=known.job_id)
-    job = await _once(caller, replace(message, call=known.call), repeats, known)
+    message = replace(message, id=known.job_id, call=known.call)
+    job = await _once(caller, message, repeats, known)
     return _accepted(request, await _said(message, job))
 
 
@@ -83,10 +84,10 @@ async def _once(caller: Caller, message: Message, repeats: Repeats, known: Remem
     return job
 
 
-def _message(wanted: NewJob, caller: Caller, **options: Any) -> Message:
+def _message(wanted: NewJob, caller: Caller) -> Message:
     """Raises NotAllowed, and whatever `app.enqueue` does."""
-    said = {**wanted.options(), **options}
-    message = call_of(caller.app, wanted.task, wanted.args, wanted.kwargs, said).message(caller.app)
+    call = call_of(caller.app, wanted.task, wanted.args, wanted.kwargs, wanted.options())
+    message = call.message(caller.app)
     caller.note("submit", queue=message.queue, task=message.task, jobs=(message.id,))
     caller.must_reach(queue=message.queue, task=message.task)
     return message

@@ -32,6 +32,14 @@ class SettleTests(BrokerKit):
         assert store.held() == {}
         assert store.fetch() == []
 
+    def test_a_reason_is_that_of_the_last_run(self, store: Store) -> None:
+        store.join()
+        store.enqueue("a")
+        for reason in ("long " * 50, "short", "long " * 50, None):
+            (delivery,) = store.fetch()
+            store.settle(delivery, OutcomeKind.RELEASED, reason=reason)
+            assert store.record("a").reason == reason
+
     def test_a_result_is_kept_where_the_broker_keeps_results(self, store: Store) -> None:
         results = [b"", b"short", bytes(range(256)) * 300]
         for n, result in enumerate(results):

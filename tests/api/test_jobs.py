@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from taskrunner import App, ErrorInfo, State
+from taskrunner import App, ErrorInfo
 from taskrunner.access import Scope
 from taskrunner.options import OPTION_NAMES
 from tests.api.conftest import Client
@@ -158,44 +158,6 @@ def test_a_unique_job_may_be_answered_by_the_one_that_is_there(api: Client) -> N
     assert problem(api.post("/v1/jobs", {"task": "t", "unique": {"key": "k"}}), 409)["job_id"]
     found = problem(api.post("/v1/jobs", {"task": "t", "unique": {"until": "then"}}), 422)
     assert "unique" in found["errors"][0]["field"]
-
-
-def test_the_same_request_under_the_same_key_is_one_job(api: Client, app: App) -> None:
-    headers = {"Idempotency-Key": "k"}
-    first, second = (api.post("/v1/jobs", {"task": "t"}, headers=headers) for _ in range(2))
-    assert first.json()["id"] == second.json()["id"]
-    assert ("idempotency-replayed" in first.headers) is False
-    assert second.headers["idempotency-replayed"] == "true"
-    OneNode(app).succeed(1, retention=0)
-    third = api.post("/v1/jobs", {"task": "t"}, headers=headers)
-    assert (third.status_code, third.json()["id"]) == (202, first.json()["id"])
-    assert app.broker.stats(["default"])[0].counts[State.PENDING] == 0
-    other = api.post("/v1/jobs", {"task": "t"}, headers={"Idempotency-Key": "other"})
-    assert other.json()["id"] != first.json()["id"]
-
-
-def test_another_request_under_the_same_key_is_refused(api: Client, app: App) -> None:
-    headers = {"Idempotency-Key": "k"}
-    api.post("/v1/jobs", {"task": "t"}, headers=headers)
-    found = problem(api.post("/v1/jobs", {"task": "u"}, headers=headers), 422)
-    assert found["errors"][0]["field"] == "idempotency_key"
-    assert app.broker.stats(["default"])[0].counts[State.PENDING] == 1
-
-
-def test_a_key_whose_request_was_refused_may_be_used_again(api: Client) -> None:
-    api.post("/v1/jobs", {"task": "t", "job_id": "j"})
-    headers = {"Idempotency-Key": "k"}
-    body = {"task": "t", "job_id": "j"}
-    assert api.post("/v1/jobs", body, headers=headers).status_code == 409
-    api.post("/v1/jobs/j/cancel")
-    assert api.post("/v1/jobs", body, headers=headers).status_code == 202
-
-
-def test_keys_of_others_are_others(api: Client) -> None:
-    headers = {"Idempotency-Key": "k"}
-    mine = api.post("/v1/jobs", {"task": "t"}, headers=headers).json()["id"]
-    somebody = api.known_as(Scope.SUBMIT)
-    assert somebody.post("/v1/jobs", {"task": "t"}, headers=headers).json()["id"] != mine
 
 
 # -- many
