@@ -83,13 +83,14 @@ def service() -> Iterator[int]:
             running.wait()
 
 
-def _port(running: subprocess.Popen[str], said: Path) -> int | None:
+def _port(running: subprocess.Popen[str], said: Path) -> int:
+    """Where it listens; 0: it has not said so yet."""
     has_ended = running.poll() is not None
     text = said.read_text()
     if has_ended:
         raise RuntimeError(text)
     found = re.search(r"listening on http://\S+:(\d+)", text)
-    return None if found is None else int(found[1])
+    return 0 if found is None else int(found[1])
 
 
 def request(path: str, body: object, key: str) -> bytes:
