@@ -74,6 +74,16 @@ class Rate:
         return text if usual else f"{text} burst {self.burst}"
 
     @classmethod
+    def read(cls, text: str) -> Rate:
+        """The rate that `str` made this text of; of a long time about that. Raises ValueError."""
+        rate, _, burst = text.partition(" burst ")
+        count, _, time = rate.partition("/")
+        per = float(time[:-1] or 1) * _UNITS.get(time[-1:], 0.0)
+        if per <= 0:
+            raise ValueError(f"{text!r} is no rate")
+        return cls(int(count), per, int(burst) if burst else usual_burst(int(count), per))
+
+    @classmethod
     def of_interval(cls, interval: float, burst: int) -> Rate:
         """The rate of so many seconds from one start to the next."""
         for unit in (1.0, 60.0, 3600.0, 86_400.0):

@@ -11,7 +11,7 @@ from taskrunner.access.identity import EVERYTHING
 from taskrunner.api.answers import to_json
 from taskrunner.api.bodies import Held, NewLimit, Pause
 from taskrunner.api.caller import Caller, Needs
-from taskrunner.api.shapes import LimitShape, LimitsShape
+from taskrunner.api.shapes import ChangedLimitShape, LimitShape, LimitsShape
 from taskrunner.brokers.base import LimitState
 from taskrunner.errors import NotAllowed
 from taskrunner.limits import Limit, ScopeKind
@@ -40,24 +40,27 @@ def _is_visible(caller: Caller, state: LimitState) -> bool:
             return True
 
 
-@router.put("/queues/{queue:path}/limits", response_model=LimitShape, summary="Set a limit")
+@router.put("/queues/{queue:path}/limits", response_model=ChangedLimitShape, summary="Set a limit")
 def set_limit(queue: QueueName, wanted: NewLimit, caller: Manager) -> Response:
     """Of the queue, of a `task` in it or of a `key` in it; it outranks what the code declares, and acts at
     once, also on jobs that wait. `"none"` lifts what is declared."""
     said = wanted.said()
     where = _where(caller, "set limit", queue, wanted, said)
-    caller.app.limits.set(queue, **where, rate=said.get("rate"), max_running=wanted.max_running)
-    return _now(caller, queue, where)
+    limits = caller.app.limits
+    before = limits.set(queue, **where, rate=said.get("rate"), max_running=wanted.max_running)
+    return _now(caller, queue, where, before=before)
 
 
 @router.delete(
-    "/queues/{queue:path}/limits", response_model=LimitShape, summary="Remove what was set"
+    "/queues/{queue:path}/limits",
+    response_model=ChangedLimitShape,
+    summary="Remove what was set",
 )
 def remove_limit(queue: QueueName, caller: Manager, wanted: Annotated[Held, Query()]) -> Response:
     """What the code declares holds again."""
     where = _where(caller, "remove limit", queue, wanted, wanted.said())
-    caller.app.limits.remove(queue, **where)
-    return _now(caller, queue, where)
+    before = caller.app.limits.remove(queue, **where)
+    return _now(caller, queue, where, before=before)
 
 
 @router.post("/queues/{queue:path}/pause", response_model=LimitShape, summary="Pause a queue")
@@ -69,12 +72,14 @@ def pause(queue: QueueName, wanted: Pause, caller: Manager) -> Response:
     return _now(caller, queue, where)
 
 
-@router.post("/queues/{queue:path}/resume", response_model=LimitShape, summary="Resume a queue")
+@router.post(
+    "/queues/{queue:path}/resume", response_model=ChangedLimitShape, summary="Resume a queue"
+)
 def resume(queue: QueueName, wanted: Held, caller: Manager) -> Response:
     """Or the `task` or `key` in it that was paused."""
     where = _where(caller, "resume", queue, wanted, wanted.said())
-    caller.app.limits.resume(queue, **where)
-    return _now(caller, queue, where)
+    before = caller.app.limits.resume(queue, **where)
+    return _now(caller, queue, where, before=before)
 
 
 def _where(
@@ -89,8 +94,8 @@ def _where(
     return {"task": wanted.task, "key": wanted.key}
 
 
-def _now(caller: Caller, queue: str, where: dict[str, Any]) -> Response:
-    return to_json(_view(caller.app.limits.get(queue, **where)))
+def _now(caller: Caller, queue: str, where: dict[str, Any], **besides: bool) -> Response:
+    return to_json({**_view(caller.app.limits.get(queue, **where)), **besides})
 
 
 def _view(state: LimitState) -> dict[str, Any]:

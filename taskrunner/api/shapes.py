@@ -281,6 +281,12 @@ class LimitShape(BaseModel):
     problem: str | None
 
 
+class ChangedLimitShape(LimitShape):
+    """The same after a change. `before`: whether something was set, or it was paused, before that."""
+
+    before: bool
+
+
 class LimitsShape(BaseModel):
     limits: list[LimitShape]
 

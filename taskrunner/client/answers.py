@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from taskrunner import errors
 from taskrunner.context import Progress
+from taskrunner.cron import Effect
+from taskrunner.inspector.why import Cause, CauseKind, Why
 from taskrunner.message import ErrorInfo
+from taskrunner.scheduleinfo import Firing, ForecastSlot
 from taskrunner.states import State
 
 TYPE: Final = "urn:taskrunner:problem:"
@@ -151,6 +154,41 @@ def _failure(job_id: str, said: Mapping[str, Any]) -> errors.JobFailed:
     )
 
 
-def moments(said: Any) -> list[datetime]:
-    """Slots, as aware datetimes."""
-    return [datetime.fromisoformat(slot["at"]) for slot in said["slots"]]
+def why_of(said: Mapping[str, Any]) -> Why:
+    """Why a job is not running. The kind of a cause that only a later service knows stays text."""
+    causes = tuple(Cause(_kind(one["kind"]), one["text"], one["details"]) for one in said["causes"])
+    return Why(said["id"], said["queue"], said["task"], State(said["state"]), causes)
+
+
+def _kind(text: str) -> CauseKind:
+    return CauseKind(text) if text in _KINDS else cast("CauseKind", text)
+
+
+_KINDS: Final = frozenset(CauseKind)
+
+
+def forecast(said: Mapping[str, Any]) -> list[ForecastSlot]:
+    """Slots that are to come."""
+    return [
+        ForecastSlot(_moment(one["at"]), _moment(one["starts"]), Effect(one["effect"]))
+        for one in said["slots"]
+    ]
+
+
+def firings(said: Mapping[str, Any]) -> list[Firing]:
+    """What became of slots that are past."""
+    return [
+        Firing(
+            slot=one["slot"] and _moment(one["slot"]),
+            at=_moment(one["at"]),
+            job_id=one["job_id"],
+            state=one["state"] and State(one["state"]),
+            ended_at=one["ended_at"] and _moment(one["ended_at"]),
+            outcome=one["outcome"],
+        )
+        for one in said["firings"]
+    ]
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)

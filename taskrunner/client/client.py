@@ -10,32 +10,26 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self, Unpack
+from typing import Any, Final, Self, Unpack
 
 import httpx
 
 from taskrunner._version import __version__
-from taskrunner.client.answers import RemoteJobInfo, error_of
+from taskrunner.client.answers import error_of
 from taskrunner.client.job import RemoteJob
+from taskrunner.client.limits import RemoteLimits
+from taskrunner.client.looks import RemoteLooks
 from taskrunner.client.schedules import RemoteSchedules
-from taskrunner.client.words import Call, get, path_of, submission
+from taskrunner.client.words import Call, path_of, rule_said, submission
 from taskrunner.errors import BrokerUnavailable, OptionError
-from taskrunner.options import OptionArguments
+from taskrunner.options import OptionArguments, Seconds
 
 ATTEMPTS: Final = 4
 FIRST_PAUSE_S: Final = 0.1
 _WRONG_STATE: Final = 409
 
 
-class RemotePage(NamedTuple):
-    """Some of the jobs that a filter means."""
-
-    jobs: list[RemoteJobInfo]
-    cursor: str
-    """where the next page begins; empty: this was the last"""
-
-
-class HttpClient:
+class HttpClient(RemoteLooks):
     """Submits and looks through the HTTP service, with the method names of `App`.
 
     `key` is an API key or a token; `timeout` seconds are for one answer, without what is waited on
@@ -60,6 +54,7 @@ class HttpClient:
             weakref.WeakKeyDictionary()
         )
         self.schedules = RemoteSchedules(self)
+        self.limits = RemoteLimits(self)
         self._url = url
 
     def __repr__(self) -> str:
@@ -99,8 +94,16 @@ class HttpClient:
         kwargs: Mapping[str, Any] | None = None,
         **options: Unpack[OptionArguments],
     ) -> Mapping[str, Any]:
-        """One of those that `enqueue_many` takes."""
+        """One of those that `submit` and `enqueue_many` take."""
         return submission(task, args, kwargs, options)
+
+    def submit(self, message: Mapping[str, Any]) -> RemoteJob:
+        """Submit one job made by `message`. Raises as `enqueue`."""
+        return self._job(self.send(Call("POST", path_of("jobs"), dict(message))))
+
+    async def asubmit(self, message: Mapping[str, Any]) -> RemoteJob:
+        """`submit`, from asyncio."""
+        return self._job(await self.asend(Call("POST", path_of("jobs"), dict(message))))
 
     def enqueue_many(self, messages: Iterable[Mapping[str, Any]]) -> list[RemoteJob]:
         """Submit many jobs, each made by `message`, 10,000 at most in one request; one handle for
@@ -123,32 +126,6 @@ class HttpClient:
         refused = error_of(item["status"], item["problem"], {})
         return RemoteJob(self, item.get("id") or "", None, rejection=refused)
 
-    # -- look
-
-    def job(self, id: str, queue: str | None = None) -> RemoteJob:  # noqa: A002  as App has it
-        """A handle on a job by its id; nothing is asked yet."""
-        return RemoteJob(self, id, queue)
-
-    def jobs(self, *, limit: int = 100, cursor: str = "", **filters: Any) -> RemotePage:
-        """A page of jobs: `queue`, `state` (one or several), `task`, `text`, `since`, `until`."""
-        return _page(self.send(get(path_of("jobs"), limit=limit, cursor=cursor, **filters)))
-
-    async def ajobs(self, *, limit: int = 100, cursor: str = "", **filters: Any) -> RemotePage:
-        """`jobs`, from asyncio."""
-        return _page(await self.asend(get(path_of("jobs"), limit=limit, cursor=cursor, **filters)))
-
-    def queues(self) -> list[dict[str, Any]]:
-        """The queues in reach, and how many jobs each has in which state."""
-        return list(self.send(get(path_of("queues")))["queues"])
-
-    def nodes(self) -> list[dict[str, Any]]:
-        """The supervisors, as they were at their last beat."""
-        return list(self.send(get(path_of("nodes")))["nodes"])
-
-    def stats(self) -> dict[str, Any]:
-        """The namespace in a few numbers."""
-        return dict(self.send(get(path_of("stats"))))
-
     # -- change
 
     def bulk(
@@ -158,15 +135,25 @@ class HttpClient:
         *,
         dry_run: bool = False,
         cursor: str = "",
-        delay: float | None = None,
+        delay: Seconds | None = None,
         eta: datetime | None = None,
     ) -> dict[str, Any]:
         """One slice of doing something to all jobs that a filter means; while the answer's `cursor`
-        is not empty, ask again with it."""
-        body = {"action": action, "filter": dict(filter), "dry_run": dry_run, "cursor": cursor}
-        body |= {"delay": delay} if delay is not None else {}
-        body |= {"eta": eta.isoformat()} if eta is not None else {}
-        return dict(self.send(Call("POST", path_of("jobs", "bulk"), body)))
+        is not empty, ask again with it. Raises OptionError."""
+        return dict(self.send(_bulk(action, filter, dry_run, cursor, delay=delay, eta=eta)))
+
+    async def abulk(
+        self,
+        action: str,
+        filter: Mapping[str, Any],  # noqa: A002
+        *,
+        dry_run: bool = False,
+        cursor: str = "",
+        delay: Seconds | None = None,
+        eta: datetime | None = None,
+    ) -> dict[str, Any]:
+        """`bulk`, from asyncio."""
+        return dict(await self.asend(_bulk(action, filter, dry_run, cursor, delay=delay, eta=eta)))
 
     # -- over the wire
 
@@ -262,8 +249,15 @@ def _submit_many(messages: Iterable[Mapping[str, Any]]) -> Call:
     return Call("POST", path_of("jobs", "batch"), {"jobs": list(messages)})
 
 
-def _page(said: Mapping[str, Any]) -> RemotePage:
-    return RemotePage([RemoteJobInfo.of(one) for one in said["jobs"]], said["cursor"])
+def _bulk(
+    action: str,
+    meant: Mapping[str, Any],
+    dry_run: bool,
+    cursor: str,
+    **time: Seconds | datetime | None,
+) -> Call:
+    body = {"action": action, "filter": dict(meant), "dry_run": dry_run, "cursor": cursor}
+    return Call("POST", path_of("jobs", "bulk"), {**body, **rule_said(time)})
 
 
 def _answered(response: httpx.Response) -> Any:

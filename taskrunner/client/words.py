@@ -83,6 +83,20 @@ def _said(option: str, value: Any) -> Any:
             return value
 
 
+def rule_said(said: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a rule, or other times, as JSON."""
+    found: dict[str, Any] = {}
+    for name, value in said.items():
+        if value is None:
+            continue
+        is_moment = isinstance(value, datetime)
+        seconds = getattr(value, "total_seconds", None)
+        found[name] = value.isoformat() if is_moment else seconds() if seconds else value
+        if name == "timezone":
+            found[name] = str(value)
+    return found
+
+
 def _unique(value: Unique) -> dict[str, Any]:
     if callable(value.key):
         raise OptionError(

@@ -1,19 +1,24 @@
-"""The service in this process, asked without a network, by somebody who was recognised before."""
+"""The service in this process, asked without a network, by somebody who was recognised before; and on a port,
+with a client."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
 from taskrunner import App
 from taskrunner.access import ANYBODY, Identity, Scope
 from taskrunner.api.service import unguarded
 from taskrunner.brokers.memory import MemoryBroker
+from taskrunner.client import HttpClient
+from taskrunner.testing.waiting import eventually
 
 
 @dataclass
@@ -74,3 +79,64 @@ def app() -> Iterator[App]:
 @pytest.fixture
 def api(app: App) -> Client:
     return Client(app)
+
+
+class Door:
+    """Knows the key `right`, and hangs up on the first requests if it is told to."""
+
+    def __init__(self, app: App) -> None:
+        self.service = Client(app).api
+        self.hang_up = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self.hang_up and scope["type"] == "http":
+            self.hang_up -= 1
+            await Known(self.service, ANYBODY)(scope, receive, _nowhere)
+            headers = [(b"content-length", b"9")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"cut", "more_body": True})
+            raise ConnectionError("hung up")
+        knows = (b"authorization", b"Bearer right") in scope.get("headers", ())
+        await Known(self.service, ANYBODY if knows else None)(scope, receive, send)
+
+
+async def _nowhere(message: Any) -> None:
+    """An answer that never arrives."""
+
+
+class Site:
+    """A service on a port of its own."""
+
+    def __init__(self) -> None:
+        self.broker = MemoryBroker()
+        self.app = App(self.broker)
+        self.door = Door(self.app)
+        config = uvicorn.Config(self.door, port=0, log_level="critical", lifespan="off", ws="none")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self.url = ""
+
+    def start(self) -> None:
+        self._thread.start()
+        eventually(lambda: self._server.started, timeout=30)
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(30)
+        self.app.close()
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    site = Site()
+    site.start()
+    yield site
+    site.stop()
+
+
+@pytest.fixture
+def client(site: Site) -> Iterator[HttpClient]:
+    with HttpClient(site.url, key="right") as client:
+        yield client

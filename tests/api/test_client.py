@@ -5,81 +5,17 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import uvicorn
 
-from taskrunner import App, Backoff, ErrorInfo, State
+from taskrunner import Backoff, ErrorInfo, State
 from taskrunner import errors as e
-from taskrunner.access import ANYBODY
-from taskrunner.brokers.memory import MemoryBroker
 from taskrunner.client import HttpClient
 from taskrunner.client.answers import error_of
-from taskrunner.testing.waiting import eventually
-from tests.api.conftest import Client, Known
+from tests.api.conftest import Site
 from tests.unit.one_node import OneNode
-
-
-class Door:
-    """Knows the key `right`, and hangs up on the first requests if it is told to."""
-
-    def __init__(self, app: App) -> None:
-        self.service = Client(app).api
-        self.hang_up = 0
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if self.hang_up and scope["type"] == "http":
-            self.hang_up -= 1
-            await Known(self.service, ANYBODY)(scope, receive, _nowhere)
-            headers = [(b"content-length", b"9")]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": b"cut", "more_body": True})
-            raise ConnectionError("hung up")
-        knows = (b"authorization", b"Bearer right") in scope.get("headers", ())
-        await Known(self.service, ANYBODY if knows else None)(scope, receive, send)
-
-
-async def _nowhere(message: Any) -> None:
-    """An answer that never arrives."""
-
-
-class Site:
-    """A service on a port of its own."""
-
-    def __init__(self) -> None:
-        self.app = App(MemoryBroker())
-        self.door = Door(self.app)
-        config = uvicorn.Config(self.door, port=0, log_level="critical", lifespan="off", ws="none")
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-
-    def start(self) -> str:
-        self._thread.start()
-        eventually(lambda: self._server.started, timeout=30)
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        return f"http://127.0.0.1:{port}"
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-        self._thread.join(30)
-        self.app.close()
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    site = Site()
-    site.url = site.start()  # type: ignore[attr-defined]
-    yield site
-    site.stop()
-
-
-@pytest.fixture
-def client(site: Site) -> Iterator[HttpClient]:
-    with HttpClient(site.url, key="right") as client:  # type: ignore[attr-defined]
-        yield client
 
 
 def test_a_job_from_its_submission_to_its_result(client: HttpClient, site: Site) -> None:
@@ -125,7 +61,7 @@ def test_the_same_from_asyncio(site: Site) -> None:
         await client.aclose()
 
     for _ in range(2):
-        client = HttpClient(site.url, key="right")  # type: ignore[attr-defined]
+        client = HttpClient(site.url, key="right")
         asyncio.run(visit(client))
         client.bulk("delete", {"state": ["pending"]})
         client.close()
@@ -163,7 +99,7 @@ def test_errors_are_those_of_the_app(client: HttpClient, site: Site) -> None:
         client.enqueue("t", job_id="j", queue="a")
     with pytest.raises(e.OptionError, match="cursor"):
         client.jobs(cursor="x")
-    with HttpClient(site.url, key="wrong") as wrong, pytest.raises(e.NotAuthenticated):  # type: ignore[attr-defined]
+    with HttpClient(site.url, key="wrong") as wrong, pytest.raises(e.NotAuthenticated):
         wrong.stats()
 
 
