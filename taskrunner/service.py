@@ -132,10 +132,10 @@ class ServiceThread:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        self._thread = threading.Thread(
-            target=self._run, name=f"taskrunner {self.name}", daemon=True
-        )
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name=f"taskrunner {self.name}", daemon=True)
+        thread.start()
+        # Only now: whoever stops the service at this very moment could not join it before.
+        self._thread = thread
 
     def join(self) -> None:
         """Wait until it has ended. Set `stopping` first, and wake it if it sleeps."""

@@ -238,7 +238,8 @@ class Signature:
     def __init__(self, fn: Callable[..., Any], name: str, redact: Iterable[str] = ()) -> None:
         self._name = name
         self._fn = fn
-        self.signature = self._signature = inspect.signature(fn)
+        self.signature: inspect.Signature = inspect.signature(fn)
+        self._signature = self.signature
         self.marks: Marks = marks_of(self._signature, redact)
         # Whether arguments fit depends only on how many are positional and which are named.
         self._fitting: set[tuple[int, tuple[str, ...]]] = set()

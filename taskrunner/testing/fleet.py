@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from taskrunner.app import App
 from taskrunner.testing.crash import CrashAt
@@ -106,6 +106,7 @@ class Fleet:
         self.folder = folder
         self.namespace = namespace or f"t{uuid.uuid4().hex[:8]}"
         self.nodes: list[Node] = []
+        self._apps: list[App] = []
         self._root = root or Path.cwd()
         self._environ = dict(environ or {})
 
@@ -151,7 +152,13 @@ class Fleet:
 
     def app(self) -> App:
         """A client of the same store, which knows no tasks: jobs are submitted by name."""
-        return App(self.url, namespace=self.namespace)
+        return self.app_with()
+
+    def app_with(self, **settings: Any) -> App:
+        """The same with settings of its own. It is closed when the fleet ends."""
+        app = App(self.url, namespace=self.namespace, **settings)
+        self._apps.append(app)
+        return app
 
     def end(self) -> None:
         """Kill what is left of every node, stopped or not, and of what a killed one left behind."""
@@ -160,6 +167,8 @@ class Fleet:
                 node.kill()
             node.wait()
         kill(*self.left_behind())
+        for app in self._apps:
+            app.close()
 
     def left_behind(self) -> list[int]:
         """Pids of what lives with this fleet's environment, nodes and whatever they started."""

@@ -54,7 +54,7 @@ def fleet(server: RedisServer, tmp_path: Path) -> Iterator[Fleet]:
 def client(fleet: Fleet, **settings: Any) -> App:
     from tests.process.apps import sealed
 
-    app = App(fleet.url, namespace=fleet.namespace, **settings)
+    app = fleet.app_with(**settings)
     for name, task in sealed.app.tasks.items():
         app.task(name=name)(task.fn)
     return app

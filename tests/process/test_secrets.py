@@ -123,7 +123,7 @@ def seen_from_outside(node: Node) -> dict[str, str]:
 
 def client(fleet: Fleet, **settings: Any) -> App:
     """One that knows the tasks, and so what of their arguments is hidden."""
-    app = App(fleet.url, namespace=fleet.namespace, **settings)
+    app = fleet.app_with(**settings)
     for name, task in sealed.app.tasks.items():
         app.task(name=name, redact=("url",) if task.redact else ())(task.fn)
     return app

@@ -131,8 +131,8 @@ def test_a_range_in_a_program(tmp_path: Path) -> None:
 ON_A_TERMINAL = """
 import fcntl, os, signal, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-if sys.argv[1] == "nohup":
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+# Said in both cases: whoever runs the tests may have been started by nohup.
+signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[1] == "nohup" else signal.SIG_DFL)
 os.execv(sys.executable, [sys.executable, "-m", "taskrunner", "run", *sys.argv[2:]])
 """
 
