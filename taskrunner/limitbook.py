@@ -149,3 +149,26 @@ def scope_of(task: str | None, key: Key | None) -> Scope:
 def pause_length(option: str, value: Seconds) -> float:
     """How long a pause is, in seconds. Raises OptionError."""
     return seconds(option, value, lowest=SHORTEST_PAUSE_S)
+
+
+def as_map(state: LimitState) -> dict[str, object]:
+    """A state as JSON shows it."""
+    return {
+        "queue": state.queue,
+        "scope": str(state.scope.kind),
+        "name": state.scope.name or None,
+        **{name: _limit_map(getattr(state, name)) for name in ("declared", "set", "holds")},
+        "paused": state.is_paused,
+        "paused_for": state.paused_for,
+        "running": state.running,
+        "opens_in": state.opens_in,
+        "waiting": state.waiting,
+        "problem": state.problem or None,
+    }
+
+
+def _limit_map(limit: Limit | None) -> dict[str, object] | None:
+    if limit is None:
+        return None
+    rate = None if limit.rate is None else str(limit.rate)
+    return {"rate": rate, "max_running": limit.max_running}

@@ -14,7 +14,8 @@ from taskrunner.api.caller import Caller, Needs
 from taskrunner.api.shapes import ChangedLimitShape, LimitShape, LimitsShape
 from taskrunner.brokers.base import LimitState
 from taskrunner.errors import NotAllowed
-from taskrunner.limits import Limit, ScopeKind
+from taskrunner.limitbook import as_map
+from taskrunner.limits import ScopeKind
 
 router = APIRouter(prefix="/v1", tags=["queues"])
 Reader = Annotated[Caller, Depends(Needs(Scope.READ))]
@@ -27,7 +28,7 @@ def limits(queue: QueueName, caller: Reader) -> Response:
     """Limits that were declared or set, and pauses: of the whole queue, of tasks and of keys in it."""
     caller.must_reach(queue=queue)
     found = caller.app.limits.list(queue)
-    return to_json({"limits": [_view(state) for state in found if _is_visible(caller, state)]})
+    return to_json({"limits": [as_map(state) for state in found if _is_visible(caller, state)]})
 
 
 def _is_visible(caller: Caller, state: LimitState) -> bool:
@@ -95,28 +96,4 @@ def _where(
 
 
 def _now(caller: Caller, queue: str, where: dict[str, Any], **besides: bool) -> Response:
-    return to_json({**_view(caller.app.limits.get(queue, **where)), **besides})
-
-
-def _view(state: LimitState) -> dict[str, Any]:
-    return {
-        "queue": state.queue,
-        "scope": state.scope.kind,
-        "name": state.scope.name or None,
-        "declared": _limit(state.declared),
-        "set": _limit(state.set),
-        "holds": _limit(state.holds),
-        "paused": state.is_paused,
-        "paused_for": state.paused_for,
-        "running": state.running,
-        "opens_in": state.opens_in,
-        "waiting": state.waiting,
-        "problem": state.problem or None,
-    }
-
-
-def _limit(limit: Limit | None) -> dict[str, Any] | None:
-    if limit is None:
-        return None
-    rate = None if limit.rate is None else str(limit.rate)
-    return {"rate": rate, "max_running": limit.max_running}
+    return to_json({**as_map(caller.app.limits.get(queue, **where)), **besides})

@@ -11,7 +11,7 @@ from taskrunner.brokers.base import LimitState
 from taskrunner.cli.connect import app_option, broker_options, connected, json_option
 from taskrunner.cli.output import complain, in_words, say, show_json, show_table
 from taskrunner.cli.submitting import number
-from taskrunner.limitbook import scope_of
+from taskrunner.limitbook import as_map, scope_of
 from taskrunner.limits import NONE, Limit, ScopeKind
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -157,26 +157,3 @@ def _now(state: LimitState) -> str:
     if state.opens_in:
         return f"next start in {state.opens_in:.3g} s"
     return ""
-
-
-def as_map(state: LimitState) -> dict[str, object]:
-    """A state as JSON shows it."""
-    return {
-        "queue": state.queue,
-        "scope": str(state.scope.kind),
-        "name": state.scope.name or None,
-        **{name: _limit_map(getattr(state, name)) for name in ("declared", "set", "holds")},
-        "paused": state.is_paused,
-        "paused_for": state.paused_for,
-        "running": state.running,
-        "opens_in": state.opens_in,
-        "waiting": state.waiting,
-        "problem": state.problem or None,
-    }
-
-
-def _limit_map(limit: Limit | None) -> dict[str, object] | None:
-    if limit is None:
-        return None
-    rate = None if limit.rate is None else str(limit.rate)
-    return {"rate": rate, "max_running": limit.max_running}
