@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from taskrunner import App, State
 from taskrunner.access import Scope
+from taskrunner.api.idempotency import Repeats
+from taskrunner.errors import BrokerUnavailable
 from tests.api.conftest import Client
 from tests.api.test_jobs import problem
 from tests.unit.one_node import OneNode
@@ -47,6 +51,29 @@ def test_a_key_whose_request_was_refused_may_be_used_again(api: Client) -> None:
     assert api.post("/v1/jobs", body, headers=headers).status_code == 409
     api.post("/v1/jobs/j/cancel")
     assert api.post("/v1/jobs", body, headers=headers).status_code == 202
+
+
+def test_a_key_whose_request_was_refused_may_be_used_for_another(api: Client) -> None:
+    api.post("/v1/jobs", {"task": "t", "job_id": "j"})
+    headers = {"Idempotency-Key": "k"}
+    assert api.post("/v1/jobs", {"task": "t", "job_id": "j"}, headers=headers).status_code == 409
+    assert api.post("/v1/jobs", {"task": "u"}, headers=headers).status_code == 202
+
+
+def test_a_request_whose_answer_was_lost_is_the_same_job_when_it_comes_again(
+    api: Client, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise BrokerUnavailable("away")
+
+    headers = {"Idempotency-Key": "k"}
+    with monkeypatch.context() as patch:
+        patch.setattr(Repeats, "conclude", away)
+        assert api.post("/v1/jobs", {"task": "t"}, headers=headers).status_code == 503
+    (accepted,) = app.broker.jobs("default", State.PENDING).keys
+    again = api.post("/v1/jobs", {"task": "t"}, headers=headers)
+    assert (again.status_code, again.json()["id"]) == (202, accepted.id)
+    assert app.broker.stats(["default"])[0].counts[State.PENDING] == 1
 
 
 def test_keys_of_others_are_others(api: Client) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from taskrunner import App
 from taskrunner.access import Scope
+from taskrunner.api.problems import problem_of
 from taskrunner.api.service import unguarded
 from taskrunner.brokers.memory import MemoryBroker
-from taskrunner.errors import BrokerUnavailable
+from taskrunner.errors import BrokerUnavailable, TaskrunnerError
 from taskrunner.probes import Fault, Hop
 from tests.api.conftest import Client
 from tests.api.test_jobs import problem
@@ -78,3 +79,12 @@ def test_the_document_and_its_page(api: Client) -> None:
     assert "POST /v1/jobs/batch" in page.text
     assert "http" not in page.text.replace("http_", "")
     assert page.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_an_error_that_nobody_foresaw_is_not_told_to_strangers() -> None:
+    class Unforeseen(TaskrunnerError):
+        """Not in the table."""
+
+    found = problem_of(Unforeseen("at redis-7.internal:6379"))
+    assert found["status"] == 500
+    assert "internal" not in str(found)

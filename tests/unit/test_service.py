@@ -204,3 +204,20 @@ def test_what_is_nobodys_fault_is_raised_at_once(error: Exception) -> None:
     with pytest.raises(type(error)):
         apart([1, 2, 3], asked.do, asked.noticed.append)
     assert len(asked.calls) == 1
+
+
+def test_whoever_stops_it_in_the_middle_of_its_start_may(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, passes = threading.Thread.start, list[None]()
+    thread = ServiceThread("upcalls", lambda: passes.append(None), node.mishaps)
+
+    def stopped_at_this_moment(self: threading.Thread) -> None:
+        thread.stopping.set()
+        thread.join()
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", stopped_at_this_moment)
+    thread.start()
+    thread.join()
+    assert passes == []
