@@ -210,15 +210,13 @@ class Queue:
         return True
 
     def hold_back(self, job: Job, refusal: Refusal) -> None:
-        """Park a job behind a gate, where it was not before."""
-        if job.state is State.WAITING:
-            self.parking.unpark(job)
-            job.park_key = refusal.key
-            self.parking.park(job, refusal.key)
-        else:
+        """Park a job behind a gate, where it was not before; also one that waited for a node that
+        knows its task: there is one now."""
+        if job.state is not State.WAITING or job.park_ends != NEVER:
             job.rank = self.parking.rank(job)
-            job.park_key, job.park_ends = refusal.key, NEVER
-            self.move(job, State.WAITING)
+        self._leave(job)
+        job.state, job.park_key, job.park_ends = State.WAITING, refusal.key, NEVER
+        self._enter(job)
         self.parking.close(refusal)
 
     def stay(self, job: Job) -> None:

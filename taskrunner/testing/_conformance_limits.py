@@ -59,6 +59,18 @@ class PauseTests(BrokerKit):
         store.broker.resume("q", TASK)
         assert ids(store) == ["a"]
 
+    def test_one_that_waited_for_a_node_that_knows_its_task_waits_on(self, store: Store) -> None:
+        """A node asks for it, and so knows the task: it is not to fail because nobody does."""
+        store.park("a", ttl=5.0)
+        store.broker.pause("q", TASK)
+        assert store.fetch(parked=["k"]) == []
+        store.later(10.0)
+        store.sweep()
+        assert store.state("a") is State.WAITING
+        store.broker.resume("q", TASK)
+        assert ids(store) == ["a"]
+        assert store.audit() == []
+
     def test_those_that_were_held_go_on_in_their_order(self, store: Store) -> None:
         store.join()
         store.broker.pause("q", TASK)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from taskrunner.brokers.base import ERRORS_KEPT, JobKey, JobRecord
+from taskrunner.brokers.limits import LIMIT_PREFIX
 from taskrunner.states import State
 from taskrunner.testing._model_job import ModelJob
 
@@ -20,3 +23,13 @@ def compare_record(key: JobKey, job: ModelJob | None, record: JobRecord | None) 
     assert (record.suspect, record.replaced) == (job.suspect, job.replaced), key
     assert len(record.errors) == min(job.errors, ERRORS_KEPT), key
     assert record.state is not State.ACTIVE or record.cancelling == job.cancelling, key
+
+
+def states_of(
+    records: Mapping[JobKey, JobRecord | None],
+) -> tuple[dict[JobKey, State | None], set[JobKey]]:
+    """The states of jobs, and which of them a limit holds."""
+    states = {key: None if record is None else record.state for key, record in records.items()}
+    there = (record for record in records.values() if record is not None)
+    held = (one for one in there if (one.park_key or "").startswith(LIMIT_PREFIX))
+    return states, {JobKey(one.queue, one.id) for one in held}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from math import inf
 
 from taskrunner.brokers.base import Delivery, JobKey, Take
@@ -39,9 +39,11 @@ class ModelFetches(ABC):
         first: int,
         given: Sequence[Delivery],
         states: Mapping[JobKey, State | None],
+        limited: Collection[JobKey],
     ) -> None:
         """Check what a fetch gave, and remember it. Which of several equally urgent jobs it took,
-        and which overdue ones it met on the way, is its own affair: `states` says."""
+        and which overdue ones it met on the way, is its own affair: `states` says. So it is which
+        ones it put behind a limit, out of a ready list or from under a key: `limited` says."""
         for take in plan:
             numbers = range(first, first + take.limit)
             mine = [d for d in given if d.queue == take.queue]
@@ -50,7 +52,7 @@ class ModelFetches(ABC):
             else:
                 self._check_overdue(take, mine, states)
                 self._deliver(node, take, numbers, mine)
-                self._hold_back(take, states)
+                self._hold_back(take, states, limited)
             first += take.limit
         assert sum(take.limit for take in plan) >= len(given)
 
@@ -102,16 +104,20 @@ class ModelFetches(ABC):
             limits.start(self.now)
             self._highest[node, take.queue] = delivery.number
 
-    def _hold_back(self, take: Take, states: Mapping[JobKey, State | None]) -> None:
-        """Which of the jobs that a limit holds a fetch has met is its own affair."""
+    def _hold_back(
+        self, take: Take, states: Mapping[JobKey, State | None], limited: Collection[JobKey]
+    ) -> None:
         limits = self.limits[take.queue]
         are_limited = limits.max_running is not None or limits.rate is not None or limits.is_paused
-        for job in self.records(State.PENDING):
-            is_parked = states[job.key] is State.WAITING and job.state is State.PENDING
-            if job.key.queue == take.queue and is_parked:
-                assert are_limited, job.key
+        for job in [*self.records(State.PENDING), *self._parked(take)]:
+            if job.key.queue != take.queue or states[job.key] is not State.WAITING:
+                continue
+            if job.state is State.PENDING:
                 job.to(State.WAITING)
-                job.park_key, job.park_ends = LIMITED, inf
+            elif job.key not in limited:
+                continue
+            assert are_limited, job.key
+            job.park_key, job.park_ends = LIMITED, inf
 
     def _held_back(self, take: Take) -> list[ModelJob]:
         """What waits because of a limit."""

@@ -40,7 +40,7 @@ from taskrunner.errors import NodeLost
 from taskrunner.states import State
 from taskrunner.testing._conformance_kit import check_counts, every_page, make_message
 from taskrunner.testing._machine_limits import LimitRules
-from taskrunner.testing._machine_record import compare_record
+from taskrunner.testing._machine_record import compare_record, states_of
 from taskrunner.testing._machine_slots import KEYS, QUEUES, SlotRules, keys, locks
 from taskrunner.testing._model_fetch import RETENTION
 from taskrunner.testing.model import FAILED_RETENTION, LEASE, Model
@@ -206,9 +206,8 @@ class _BrokerMachine(SlotRules, LimitRules):
                 self.broker.fetch(node, plan, first)
             return
         found = self.broker.fetch(node, plan, first)
-        records = zip(KEYS, self.broker.get(KEYS), strict=True)
-        states = {key: None if record is None else record.state for key, record in records}
-        self.model.take(node, plan, first, found.deliveries, states)
+        states, limited = states_of(dict(zip(KEYS, self.broker.get(KEYS), strict=True)))
+        self.model.take(node, plan, first, found.deliveries, states, limited)
         known = {(d.node, d.number) for d in self.deliveries}
         self.deliveries += [d for d in found.deliveries if (d.node, d.number) not in known]
 

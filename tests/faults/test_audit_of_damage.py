@@ -42,7 +42,8 @@ def mended(place: Estate) -> list[Finding]:
     was taken back from its node: only then it is of interest whether its message is there."""
     found = place.store.audit()
     repaired = place.store.audit(repair=True)
-    assert bool(found) == bool(repaired)
+    # A lease that is said to be a few ms long can have run out in between: no beat was heard so long.
+    assert bool(found) == bool(repaired) or {one.kind for one in found} == {FindingKind.LEASE}
     assert all(finding.repaired for finding in repaired), repaired
     if {FindingKind.UNHELD, FindingKind.LEASE} & {finding.kind for finding in repaired}:
         left = place.store.audit(repair=True)
