@@ -22,12 +22,24 @@ def stamp(path: str) -> float:
 
 @app.task
 def spin(seconds: float) -> None:
-    """Use so much CPU time: what a job of pure Python does."""
+    """Use so much CPU time, as a job of pure Python does, which seldom asks the kernel for anything."""
     from time import thread_time
 
     end = thread_time() + seconds
     while thread_time() < end:
-        pass
+        for _ in range(500):
+            pass
+
+
+@app.task
+def keep_busy(seconds: float) -> None:
+    """Compute for so long by the clock, whoever else has the CPU meanwhile."""
+    from time import perf_counter
+
+    end = perf_counter() + seconds
+    while perf_counter() < end:
+        for _ in range(500):
+            pass
 
 
 @app.task

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from time import monotonic, perf_counter
 from typing import Final
 
 from benchmarks.harness.floor import Floor
 from benchmarks.harness.meters import Meter, Reading, peak_mib
-from benchmarks.harness.stage import Node, Stage, until
+from benchmarks.harness.stage import LOOK_S, Node, Stage, until
 from taskrunner import App
 from taskrunner.message import Message
 
@@ -58,20 +59,28 @@ def chunks(messages: Iterable[Message], size: int) -> Iterator[list[Message]]:
         yield chunk
 
 
-def drain(stage: Stage, count: int, *options: str, queues: Sequence[str] = ("default",)) -> Drained:
-    """Start a node where `count` jobs wait, and see them all done."""
+def drain(
+    stage: Stage,
+    count: int,
+    *options: str,
+    queues: Sequence[str] = ("default",),
+    look_s: float = LOOK_S,
+) -> Drained:
+    """Start a node where `count` jobs wait, and see them all done. Whoever looks takes CPU too:
+    seldom enough where the jobs need all of it, every `look_s`."""
     before = stage.processed(queues)
+    see = partial(_await, stage, queues, look_s=look_s)
     with stage.node(*options) as node:
-        first = _await(stage, queues, before + max(1, int(WARM * count)))
+        first = see(before + max(1, int(WARM * count)))
         meter = Meter(stage, node.roles())
         began, start = monotonic(), meter.read()
-        last = _await(stage, queues, before + count)
+        last = see(before + count)
         took = monotonic() - began
         used = meter.used(start)
         return Drained(last - first, took, used, peaks(stage, node))
 
 
-def _await(stage: Stage, queues: Sequence[str], wanted: int) -> int:
+def _await(stage: Stage, queues: Sequence[str], wanted: int, *, look_s: float) -> int:
     done = 0
 
     def is_done() -> bool:
@@ -79,7 +88,7 @@ def _await(stage: Stage, queues: Sequence[str], wanted: int) -> int:
         done = stage.processed(queues)
         return done >= wanted
 
-    until(is_done)
+    until(is_done, pause=look_s)
     return done
 
 

@@ -6,14 +6,14 @@ from __future__ import annotations
 import sys
 from time import perf_counter
 
-from benchmarks.tasks import spin
+from benchmarks.tasks import app
 
 
 def main() -> None:
-    count, seconds = int(sys.argv[1]), float(sys.argv[2])
+    task, count, seconds = app.tasks[sys.argv[1]], int(sys.argv[2]), float(sys.argv[3])
     began = perf_counter()
     for _ in range(count):
-        spin(seconds)
+        task(seconds)
     print(perf_counter() - began)
 
 

@@ -18,7 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, islice
-from typing import Any
+from typing import Any, Protocol
 
 from taskrunner import crashpoints
 from taskrunner.brokers.base import Delivery, Outcome
@@ -33,13 +33,20 @@ from taskrunner.supervisor.child import Child, Held, Phase
 from taskrunner.supervisor.durations import Durations
 from taskrunner.supervisor.intake import Intake
 from taskrunner.supervisor.lines import Lines
-from taskrunner.supervisor.portions import Portions
+from taskrunner.supervisor.portions import Free, Portions
 from taskrunner.supervisor.seclusion import Confirm, Seclusion
 
 PATIENCE_S = 1.0
 """How long unstarted work may wait here for a child before the store gets it back."""
 
-Settle = Callable[[str, list[Sequence[Any]]], None]
+
+class Settle(Protocol):
+    """Who takes outcomes; with `can_wait` they may be gathered for a moment, for nothing starts the
+    sooner when they are settled at once."""
+
+    def __call__(
+        self, node: str, outcomes: list[Sequence[Any]], /, *, can_wait: bool = False
+    ) -> None: ...
 
 
 class Dispatcher:
@@ -164,14 +171,18 @@ class Dispatcher:
                 return 0
             if queue in self._lines.out:
                 return 0
-            waiting = self._lines.wanting
-            tasks = (held.task for held in islice(self._lines, min(100, waiting)))
-            free = self._portions.free(self._children, waiting=waiting, tasks=tasks)
+            free = self._free()
         return self._portions.jobs(
             free,
             expected_s=self._by_queue.expect(queue),
             expected_bytes=self._intake.expected_size(queue),
         )
+
+    def _free(self) -> Free:
+        """What all children together have use for."""
+        waiting = self._lines.wanting
+        tasks = (held.task for held in islice(self._lines, min(100, waiting)))
+        return self._portions.free(self._children, waiting=waiting, tasks=tasks)
 
     # -- in
 
@@ -272,9 +283,12 @@ class Dispatcher:
             self._by_task.learn(runs)
             self._by_queue.learn(by_queue)
             self._spread()
+            free = self._free()
+            can_wait = free.slots <= 0 and not self._giving_back
         for node, outcomes in done.items():
-            self._settle(node, outcomes)
-        self._room_opened()
+            self._settle(node, outcomes, can_wait=can_wait)
+        if free.is_some:
+            self._room_opened()
 
     def taken(self, child: Child, numbers: Iterable[int]) -> None:
         """A child gave back what it had not started. Main thread."""

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from taskrunner.config import Config
 from taskrunner.supervisor.child import Child, Held
 
-AHEAD_S = 0.025
+AHEAD_S = 0.05
 """Work given to a child beyond what it runs, when prefetch is automatic."""
+REFILL = 0.5
+"""The part of that which has been run before more is fetched: each job on its own would cost several
+times what it costs among others, and the processor's time is that of the jobs."""
 BEHIND_S = 0.05
 """How long a job runs before what waits behind it is asked back."""
 MOST_IN_CHILD = 600
@@ -28,9 +31,14 @@ class Free:
     slots: int
     """jobs that could run at once, or that `prefetch` asks for"""
     seconds: float
-    """of work that would be run soon"""
+    """of work that would be run soon; 0 while it is too little to be worth a fetch"""
     size: float
     """bytes"""
+
+    @property
+    def is_some(self) -> bool:
+        """There may be use for a job."""
+        return self.slots > 0 or self.seconds > 0
 
 
 class Portions:
@@ -43,14 +51,19 @@ class Portions:
 
     def free(self, children: Iterable[Child], *, waiting: int, tasks: Iterable[str]) -> Free:
         """What there is use for, less what the `waiting` jobs, of these `tasks`, will take."""
-        slots, seconds, size = -waiting, 0.0, 0.0
+        slots, seconds, most, size = -waiting, 0.0, 0.0, 0.0
         for child in children:
             if child.may_receive and child.bytes < self._most_bytes:
-                slots += self._slots(child)
+                slots += self._worth_asking(child)
+                ahead = AHEAD_S * child.places
+                most += ahead
                 if len(child.held) < MOST_IN_CHILD:
-                    seconds += max(0.0, AHEAD_S * child.places - child.load)
+                    seconds += max(0.0, ahead - child.load)
                 size += self._most_bytes - child.bytes
-        return Free(slots, seconds - sum(map(self._expect, tasks)), size)
+        seconds -= sum(map(self._expect, tasks))
+        if slots <= 0 and seconds < REFILL * most:
+            seconds = 0.0
+        return Free(slots, seconds, size)
 
     def jobs(self, free: Free, *, expected_s: float, expected_bytes: float) -> int:
         """How many jobs that is, of a queue whose jobs take so long and weigh so much."""
@@ -88,6 +101,13 @@ class Portions:
         running = [started for _, started in child.running()]
         patience = BEHIND_S / 5 if idle else BEHIND_S
         return len(running) >= child.concurrency and now - max(running) > patience
+
+    def _worth_asking(self, child: Child) -> int:
+        """Its slots, if one is idle or, with `prefetch`, enough of that has been run."""
+        slots = self._slots(child)
+        if self._prefetch is None or child.idle_slots or slots >= REFILL * self._prefetch:
+            return slots
+        return 0
 
     def _slots(self, child: Child) -> int:
         if self._prefetch is not None:

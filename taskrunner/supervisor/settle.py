@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,6 +20,11 @@ from taskrunner.supervisor.outage import Outage, Persistent
 
 MOST_AT_ONCE = 2000
 SLICE_S = 0.5
+GATHER_S = 0.02
+"""How long after a settle the next one waits for more outcomes, while every slot is busy: alone, each
+would cost as much as dozens together."""
+MOST_GATHERED = 250
+"""Outcomes for which nothing more is waited."""
 STALLED_S = 1.0
 """How often that is tried whose part of the store is away."""
 TRIES = 3
@@ -69,6 +75,9 @@ class SettleService:
         self._stalled: list[tuple[str, Sequence[Any]]] = []
         """of queues that are away; see `reachable`"""
         self._unstall_at = 0.0
+        self._hurry = self._gathering = False
+        """what came last must be settled at once; the thread waits for more"""
+        self._settled_at = -math.inf
         self._condition = threading.Condition()
         self._most = MOST_AT_ONCE
         self._tries = 0
@@ -87,11 +96,15 @@ class SettleService:
             self._condition.notify_all()
         self.thread.join()
 
-    def put(self, node: str, outcomes: list[Sequence[Any]]) -> None:
-        """Take outcomes of deliveries to this node. Any thread; never blocks on the broker."""
+    def put(self, node: str, outcomes: list[Sequence[Any]], *, can_wait: bool = False) -> None:
+        """Take outcomes of deliveries to this node, which may be gathered for a moment where they
+        `can_wait`. Any thread; never blocks on the broker."""
         with self._condition:
             self._waiting.extend((node, outcome) for outcome in outcomes)
-            self._condition.notify_all()
+            if not can_wait or len(self._waiting) >= MOST_GATHERED:
+                self._hurry = True
+            if self._hurry or not self._gathering:
+                self._condition.notify_all()
 
     def tell(self, letter: Letter) -> None:
         """Put a record into the store, behind the outcomes that wait. Any thread; once only, and
@@ -131,11 +144,22 @@ class SettleService:
                 lambda: self._waiting or self._letters or self._stopping.is_set(), SLICE_S
             ):
                 return
+            self._gather()
             batch = self._take()
         if batch:
             self._bring(batch)
+            self._settled_at = self._clock.monotonic()
         while self._letters:
             self._send(self._letters.popleft())
+
+    def _gather(self) -> None:
+        """Let more outcomes come, if the last settle was just now and nobody is in a hurry."""
+        left = self._settled_at + GATHER_S - self._clock.monotonic()
+        if left > 0 and not self._letters:
+            self._gathering = True
+            self._condition.wait_for(lambda: self._hurry or self._stopping.is_set(), left)
+            self._gathering = False
+        self._hurry = False
 
     def _bring(self, batch: dict[str, list[Outcome]]) -> None:
         was_full = self.is_full()

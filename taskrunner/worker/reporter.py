@@ -26,7 +26,7 @@ from taskrunner import crashpoints, frames
 from taskrunner.clock import monotonic
 from taskrunner.frames import Kind
 
-MOST_S = 0.002
+MOST_S = 0.01
 MOST_BYTES = 64 * 1024
 MOST_ROWS = 200
 PROGRESS_S = 0.2

@@ -23,7 +23,7 @@ from taskrunner.worker.reporter import Reporter
 from taskrunner.worker.startpage import StartPage
 from taskrunner.worker.threads import Threads
 
-QUICK_S = 0.001
+QUICK_S = 0.005
 """Outcomes are held back while the next job's task takes less than this."""
 LEASE_LOOK_S = 0.05
 

@@ -95,7 +95,7 @@ class OnePool:
         self.pool.fill()
         self._number = 0
 
-    def _settle(self, node: str, outcomes: Sequence[Any]) -> None:
+    def _settle(self, node: str, outcomes: Sequence[Any], *, can_wait: bool = False) -> None:
         self.settled += [Outcome._make(row) for row in outcomes]
 
     # -- a generation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -38,6 +38,10 @@ class Desk:
     def __init__(self, *, concurrency: int = 1, **settings: Any) -> None:
         self.clock = FakeClock()
         self.settled: list[Outcome] = []
+        self.could_wait: list[bool] = []
+        """by call of the settle"""
+        self.rooms = 0
+        """how often the fetch thread was told that there is room"""
         self.used_up = 0
         self.alone: list[tuple[str, int | None]] = []
         """notes about jobs that run alone"""
@@ -48,8 +52,8 @@ class Desk:
             config=self.config,
             clock=self.clock,
             events=Events(),
-            settle=lambda _node, rows: self.settled.extend(Outcome(*row) for row in rows),
-            room_opened=lambda: None,
+            settle=self._settle,
+            room_opened=self._note_room,
             confirm=self._note_alone,
             used_up=self._note_use,
         )
@@ -80,6 +84,13 @@ class Desk:
     def _note_alone(self, _node: str, note: Note, told: Callable[[bool], None]) -> None:
         self.alone.append((note.id, note.alone))
         self.told = told
+
+    def _settle(self, _: str, rows: list[Sequence[Any]], *, can_wait: bool = False) -> None:
+        self.settled.extend(Outcome(*row) for row in rows)
+        self.could_wait.append(can_wait)
+
+    def _note_room(self) -> None:
+        self.rooms += 1
 
     def _note_use(self) -> None:
         self.used_up += 1

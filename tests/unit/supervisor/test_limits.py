@@ -27,7 +27,7 @@ def test_a_queue_that_withholds_is_asked_for_what_starts_at_once() -> None:
     assert planner.plan(lambda _: 11, slots=2) == [Take("q", 2, slots=2)]
     assert planner.plan(lambda _: 11, slots=0) == []
     # Of quick ones, what starts within a moment.
-    assert planner.plan(lambda _: 120, slots=2) == [Take("q", 10, slots=10)]
+    assert planner.plan(lambda _: 250, slots=2) == [Take("q", 10, slots=10)]
     assert planner.hopeful
     planner.learn([Take("q", 2)], Fetched([delivery("q")] * 2, {"q": 9}))
     assert planner.plan(lambda _: 11, slots=0) == [Take("q", 11, slots=0)]
