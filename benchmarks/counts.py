@@ -6,6 +6,7 @@ The same on every machine, give or take how jobs happen to be batched; `bounds.p
 each may be, and the suite fails where one is more. Times are not looked at. Runs are one.
 
     submit    one by one, and in bulk
+    carry     with an argument of 100 and of 1,000 bytes
     store     the broker alone: a fetch and a settle of a full batch
     run       a node of one child, embedded in this process
 """
@@ -13,6 +14,7 @@ each may be, and the suite fails where one is more. Times are not looked at. Run
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,7 +24,7 @@ from typing import Any
 from benchmarks.bounds import BOUNDS
 from benchmarks.harness.answer import Answer, Table, Target
 from benchmarks.harness.ask import How, main
-from benchmarks.harness.counted import Calls, app, calls_so_far, empty
+from benchmarks.harness.counted import Calls, app, calls_so_far, carry, empty
 from benchmarks.harness.floor import LEASE_MS, NIL
 from benchmarks.harness.meters import Meter, Reading
 from benchmarks.harness.stage import PATIENCE_S, Stage
@@ -32,6 +34,7 @@ from taskrunner.crashpoints import BROKER_CALLS
 FEW = 200
 MANY = 5_000
 BATCH = 250
+SIZES = 100, 1_000
 QUEUE = "default"
 HOT_THREADS = frozenset({"taskrunner fetch", "taskrunner settle"})
 NODE = "counts"
@@ -50,6 +53,8 @@ def ask(_: How) -> Answer:
         counts |= submitting(
             stage, "in bulk", many, lambda: app.enqueue_many([empty.message() for _ in range(many)])
         )
+        for size in SIZES:
+            counts |= carrying(stage, size, many)
         counts |= footprint(stage, many)
         counts |= store(stage)
         stage.clear()
@@ -111,6 +116,37 @@ def footprint(stage: Stage, jobs: int) -> Counts:
     before = stage.memory()
     app.enqueue_many([empty.message() for _ in range(jobs)])
     return {"bytes of a waiting job in Redis": (stage.memory() - before) / jobs}
+
+
+def carrying(stage: Stage, size: int, jobs: int) -> Counts:
+    """What jobs cost Redis whose argument is so many random bytes; memory beside these."""
+    broker = app.broker
+    assert isinstance(broker, Broker)
+
+    def submit() -> None:
+        app.enqueue_many([carry.message(os.urandom(size)) for _ in range(jobs)])
+
+    submit()  # connections and scripts take memory only once
+    gc.collect()
+    stage.clear()
+    broker.join(NodeInfo(id=NODE, lease=LEASE_MS / 1000), (QUEUE,))
+    broker.fetch(NODE, (Take(QUEUE, 1),), 1)
+    counts: Counts = {}
+    before = stage.memory()
+    with metered(stage, jobs, "submit", counts):
+        submit()
+    held = (stage.memory() - before) / jobs - size
+    with metered(stage, BATCH, "fetch", counts):
+        broker.fetch(NODE, (Take(QUEUE, BATCH),), 2)
+    return {
+        f"bytes of a waiting job in Redis beside {size:,} bytes": held,
+        **{
+            f"{what} with {size:,} bytes: commands inside scripts": counts[
+                f"{what}: commands inside scripts"
+            ]
+            for what in ("submit", "fetch")
+        },
+    }
 
 
 def store(stage: Stage) -> Counts:

@@ -65,6 +65,11 @@ app = App(middleware=[counter])
 
 
 @app.task
+def carry(data: bytes) -> None:
+    """Take something along."""
+
+
+@app.task
 def empty() -> None:
     """Nothing."""
 

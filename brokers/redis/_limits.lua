@@ -1,4 +1,4 @@
--- Whether jobs may be delivered, by the limits that concern them. Needs _clock, _move and _gates.
+-- Whether jobs may be delivered, by the limits that concern them. Needs _clock, _move, _wire and _gates.
 --
 -- `limits` and `keylimits` hold, packed, [1, interval in ms, burst, starts let go together, max running]
 -- under `d:SCOPE` (declared) and `s:SCOPE` (set), false where nothing is said and -1 where nothing
@@ -45,9 +45,9 @@ end
 
 -- The name of a job's task, from its message; nil where that cannot be read.
 local function task_of(id, job)
-  local wire = job.w or call('GET', P .. 'body:' .. id)
-  if not wire then return nil end
-  if not job.w then job.w = wire end
+  job.wire = job.wire or wire_of(id, job)
+  if not job.wire then return nil end
+  local wire = whole(job.wire)
   local is_sound, found = pcall(function()
     local lead = string.byte(wire, 3)
     local from = lead == 0xde and 5 or lead == 0xdf and 7 or 3 -- where the map's first key begins, from 0

@@ -1,6 +1,6 @@
--- What stores new jobs. Needs _move and _lock.
--- A row is [id, wire] or [id, wire, priority, call, delay, eta, expires in, expires at, deadline] and,
--- for a unique job, [key, 1 if until it starts, ms for which, what to do where it is taken] after
+-- What stores new jobs. Needs _move, _lock and _wire.
+-- A row is [id, wire] or [id, wire, priority, call, delay, eta, expires in, expires at, deadline], where
+-- `wire` may be its parts, and, for a unique job, [key, 1 if until it starts, ms for which, what to do where it is taken] after
 -- that, and its own limits, packed, after that; times in ms.
 local EXISTING, REPLACE = 1, 2 -- else it is refused
 local IDLE_STATES = { scheduled = true, pending = true, waiting = true, retrying = true }
@@ -35,11 +35,7 @@ local function store(row, generation, created)
     if due and due > now then state = 'scheduled' end
   end
   if generation then fields[#fields + 1] = 'q'; fields[#fields + 1] = generation end
-  if #wire <= LONGEST then
-    fields[#fields + 1] = 'w'; fields[#fields + 1] = wire
-  else
-    call('SET', P .. 'body:' .. id, wire)
-  end
+  put_wire(id, wire, fields)
   call('HSET', P .. 'job:' .. id, 's', state, unpack(fields))
   if state == 'pending' then return push(tails, id, row[3] or 5, generation) end
   later[#later + 1] = due
@@ -52,9 +48,9 @@ local function replace(row, id, job)
   if #later > 0 then schedule('scheduled', later) end
   later = {}
   leave(id, job)
-  call('HDEL', P .. 'job:' .. id, 'p', 'e', 'd', 't', 'w', 'f', 'm', 'o', 'A', 'b', 'i', 'g', 'hs', 'he', 'L')
+  call('HDEL', P .. 'job:' .. id, 'p', 'e', 'd', 't', 'f', 'm', 'o', 'A', 'b', 'i', 'g', 'hs', 'he', 'L')
   call('HDEL', P .. 'more:' .. id, 'm', 'g', 'L')
-  call('UNLINK', P .. 'body:' .. id)
+  drop_wire(id)
   store({ id, row[2], row[3], '', row[5], row[6], row[7], row[8], row[9], row[10], row[11] }, job.q, job.c)
   bump(P .. 'job:' .. id, 'hn', 1)
   -- So that a repeat of this call is known.

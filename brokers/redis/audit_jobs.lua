@@ -105,7 +105,8 @@ local function check_finished(id, job)
   end
 end
 
--- Beside a record that is gone nothing is of use but the message: with it the job is one again.
+-- Beside a record that is gone nothing is of use but what there is of the message: with it the job is one
+-- again, to be looked at.
 local function check_traces(id, job)
   local names, keys = {}, {}
   for _, kind in ipairs({ 'body', 'result', 'errors', 'more' }) do
@@ -116,7 +117,7 @@ local function check_traces(id, job)
   end
   if #keys == 0 then return end
   if names[1] == 'body' and not job.s then
-    found('lost', id, 'its record is gone, its message is there', function()
+    found('lost', id, 'its record is gone, its message is there, or most of it', function()
       call('UNLINK', P .. 'result:' .. id, P .. 'more:' .. id)
       call('HSET', P .. 'job:' .. id, 'c', MS)
       to_failed(id, job, 'record lost')

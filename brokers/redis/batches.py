@@ -12,8 +12,9 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgpack
 
-from taskrunner.brokers.base import Tick
+from taskrunner.brokers.base import Rewrite, Tick
 from taskrunner.brokers.redis.limit_calls import pack_own
+from taskrunner.brokers.redis.wires import PIECE, Wire, divided
 from taskrunner.message import CONFLICTS, NOW, UNTIL_STARTED, Lock, Message
 
 T = TypeVar("T")
@@ -78,11 +79,13 @@ def message_row(message: Message) -> tuple[Any, ...]:
     """A message as enqueue.lua takes it: short where all options are the defaults."""
     timing, lock, own = message.timing, message.lock, message.header.limit_keys
     is_plain = timing is NOW and message.priority == 5 and not message.call
+    packed = message.wire
+    wire: Wire = packed if len(packed) <= PIECE else divided(packed)
     if is_plain and lock is None and own is None:
-        return message.id, message.wire
+        return message.id, wire
     row = (
         message.id,
-        message.wire,
+        wire,
         message.priority,
         _short(message.call),
         _ms(timing.delay),
@@ -94,6 +97,25 @@ def message_row(message: Message) -> tuple[Any, ...]:
     if own is not None:
         return *row, lock and _lock_row(lock), pack_own(own)
     return row if lock is None else (*row, _lock_row(lock))
+
+
+class RewriteRow(NamedTuple):
+    """A Rewrite as rewrite.lua takes it."""
+
+    queue: str
+    id: str
+    before: tuple[Any, ...]
+    after: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, change: Rewrite) -> RewriteRow:
+        before, after = change.before, change.after
+        return cls(
+            change.queue,
+            change.id,
+            (divided(before.wire), *before[1:]),
+            (divided(after.wire), *after[1:]),
+        )
 
 
 def _lock_row(lock: Lock) -> tuple[Any, ...]:

@@ -8,9 +8,9 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from taskrunner.brokers.base import JobKey, Note, Outcome, Rewrite
+from taskrunner.brokers.base import JobKey, Note, Outcome
 from taskrunner.brokers.redis.address import CLUSTER
-from taskrunner.brokers.redis.batches import IDS, Blob, blobs, windows
+from taskrunner.brokers.redis.batches import IDS, Blob, RewriteRow, blobs, windows
 from taskrunner.brokers.redis.connection import Connections, Talk
 from taskrunner.brokers.redis.failures import translate
 from taskrunner.brokers.redis.partly import DIRECTORY, Partly
@@ -108,7 +108,7 @@ class Calls:
 
     def by_row(
         self,
-        rows: Sequence[Outcome] | Sequence[Note] | Sequence[Rewrite],
+        rows: Sequence[Outcome] | Sequence[Note] | Sequence[RewriteRow],
         call: Callable[[str, Blob], Command[Any]],
         read: Callable[[Any], T],
         *,

@@ -17,6 +17,7 @@ from taskrunner.brokers.base import (
     Span,
 )
 from taskrunner.brokers.redis import replies
+from taskrunner.brokers.redis.batches import RewriteRow
 from taskrunner.brokers.redis.calls import Calls
 from taskrunner.brokers.redis.scripts import Command, Scripts
 from taskrunner.errors import OptionError
@@ -80,7 +81,7 @@ class Desk(ServesOperators):
 
     def rewrite(self, changes: Sequence[Rewrite]) -> list[bool | None]:
         return self._calls.by_row(
-            changes,
+            [RewriteRow.of(change) for change in changes],
             lambda queue, blob: self._scripts.rewrite(queue, rows=blob.packed),
             _MEANING.__getitem__,
             absent=None,

@@ -6,7 +6,7 @@
 --          those nothing is stored. Empty: all were accepted, now or in an earlier call. For one
 --          whose unique key belongs to another job [position, that job's id, 1 where it stands for
 --          this one or has taken its message, else 0]
--- include: _clock _move _lock _store
+-- include: _clock _move _lock _wire _store
 local refused = {}
 for i, row in ipairs(cmsgpack.unpack(ARGV[4])) do
   local stored, other = offer(row)

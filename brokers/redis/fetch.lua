@@ -9,10 +9,11 @@
 -- ARGV[8…] keys under which parked jobs are taken too, before the ready ones
 -- Returns  -1: the queue does not know the node; else [jobs that could be had now, 1 if some were
 --          withheld because they would not start at once, ms after which more can be had where this
---          call has closed a gate (-1: it has not), and for each delivery id, number, wire, more], where `more` is nil for a job that has nothing but defaults, or
+--          call has closed a gate (-1: it has not), and for each delivery id, number, wire (or its parts),
+--          more], where `more` is nil for a job that has nothing but defaults, or
 --          [attempts, failures, crashes, losses, expires in ms, deadline in ms, 1 for a suspect],
 --          nil where none
--- include: _clock _move
+-- include: _clock _move _wire
 local node, first, limit = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local LOOKS = limit + 5000 -- entries looked at in one call; left-overs of jobs that have gone count too
 local ACTIVE = P .. 'active:' .. node
@@ -45,7 +46,7 @@ local function answer(id, job, number)
   local at = #reply
   reply[at + 1] = id
   reply[at + 2] = tonumber(number)
-  reply[at + 3] = not job.damaged and (job.w or call('GET', P .. 'body:' .. id)) or ''
+  reply[at + 3] = not job.damaged and (job.wire or wire_of(id, job)) or ''
   reply[at + 4] = more
 end
 
@@ -70,7 +71,7 @@ local take -- below
 local rare
 local function rarely()
   if rare then return rare end
--- here: _move _gates _limits
+-- here: _move _wire _gates _limits
   -- A job that is too late. True: it has been settled.
   local function settle_late(id, job, parked_under)
     local state, reason

@@ -4,7 +4,7 @@ Of one queue; the hash tag puts all of them into one slot of a cluster. Times in
 
     {namespace:queue}:
       job:ID       hash    the record, see below
-      body:ID      string  the wire, where it is longer than 64 bytes
+      body:ID      string  the wire, where it is longer than 192 bytes, or most of it: see wires.py
       result:ID    string  the result, where it is longer than 64 bytes, or empty
       errors:ID    list    packed ErrorInfo, newest first, 20 at most
       more:ID      hash    other fields of the record that are longer than 64 bytes
@@ -46,7 +46,9 @@ Of one queue; the hash tag puts all of them into one slot of a cluster. Times in
                            has corrected a counter
 
     the record, `job:ID`; what is absent has its default, what is empty is in `more:ID`
-      s state   c created   p priority   w wire   k call   t eta   e expires   d deadline
+      s state   c created   p priority   k call   t eta   e expires   d deadline
+      w wire, or the head of it; absent where that is in body:ID
+      1 2 the rest of the wire, behind what w or body:ID holds
       n attempts   f failures   x crashes   l losses   a suspect   u cancelling   y park key
       A runs alone on its node: the number of the crash that ends it, or 0
       q generation   h unique key, which is this job's until the end   hs …: until it starts

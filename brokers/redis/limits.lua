@@ -6,7 +6,7 @@
 --          places taken, ms until its bucket is unused, jobs parked for its rate, for its places, for its
 --          pause, what the job itself says, what holds the job there: interval, burst, max running
 --          (packed, or empty)]; numbers as text
--- include: _clock _move _gates _limits
+-- include: _clock _move _wire _gates _limits
 local rows, seen = {}, {}
 
 local function parked_under(kind, scope)

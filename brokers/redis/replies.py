@@ -20,6 +20,7 @@ from taskrunner.brokers.base import (
     Ticked,
     TickKind,
 )
+from taskrunner.brokers.redis.wires import whole
 from taskrunner.message import LONGEST
 from taskrunner.states import State
 
@@ -61,11 +62,13 @@ def held_jobs(queue: str, flat: Mapping[bytes, bytes]) -> Iterator[tuple[JobKey,
 
 
 def deliveries(queue: str, node: str, flat: Sequence[Any]) -> Iterator[Delivery]:
-    """What fetch.lua answers: id, number, wire and more of each, flat, after three numbers."""
+    """What fetch.lua answers: id, number, wire (or its parts) and more of each, flat, after three
+    numbers."""
     items = iter(flat)
     for _ in range(3):
         next(items)
-    for job_id, number, wire, more in zip(items, items, items, items, strict=True):
+    for job_id, number, parts, more in zip(items, items, items, items, strict=True):
+        wire = parts if type(parts) is bytes else b"".join(parts)
         if more is None:
             yield Delivery(queue, text(job_id), node, number, wire, 0, 0, 0, 0, None, None)
         else:
@@ -102,7 +105,7 @@ def job_record(queue: str, job_id: str, found: Sequence[Any] | None) -> JobRecor
         queue=queue,
         id=job_id,
         state=state,
-        wire=job.get(b"w", wire or b""),
+        wire=whole(job, wire),
         priority=_priority(job.get(b"p", b"5")),
         attempts=_count(job, b"n"),
         failures=_count(job, b"f"),

@@ -7,7 +7,7 @@
 -- ARGV[6]  how many firings are remembered
 -- Returns  for each [kind, as slots.TickKind; last slot claimed, 0 for none; ms until it is due, as
 --          text, for one that is early]
--- include: _clock _move _lock _store
+-- include: _clock _move _lock _wire _store
 local SUBMITTED, OVERLAP, DUPLICATE, TAKEN, EARLY, STALE = 0, 1, 2, 3, 4, 5
 local KNOWN_FOR, KEPT = tonumber(ARGV[5]), tonumber(ARGV[6])
 

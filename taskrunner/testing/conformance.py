@@ -29,6 +29,7 @@ from taskrunner.testing._conformance_deliver import DeliverTests
 from taskrunner.testing._conformance_desk import DeskTests
 from taskrunner.testing._conformance_erase import EraseTests
 from taskrunner.testing._conformance_fencing import FencingTests
+from taskrunner.testing._conformance_lengths import LengthTests
 from taskrunner.testing._conformance_limits import LimitTests
 from taskrunner.testing._conformance_model import ModelTests
 from taskrunner.testing._conformance_nodes import NodeTests
@@ -61,6 +62,7 @@ class BrokerConformance(
     SlotTests,
     ParkTests,
     UniqueTests,
+    LengthTests,
     LimitTests,
     NodeTests,
     BellTests,

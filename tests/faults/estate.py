@@ -23,6 +23,8 @@ from taskrunner.states import FINISHED, State
 from taskrunner.testing._conformance_kit import LEASE, Store
 
 LONG = b"x" * 100
+DIVIDED = b"x" * 1100
+"""of a message: most of it has a key of its own, the rest is in the record"""
 JOBS = {
     "pending": State.PENDING,
     "urgent": State.PENDING,
@@ -71,7 +73,7 @@ class Estate:
         for delivery in store.fetch(6):
             kind, fields = ends[delivery.id]
             assert store.settle(delivery, kind, **fields) is not None
-        store.enqueue("running", "unstarted", "cancelling", body=LONG)
+        store.enqueue("running", "unstarted", "cancelling", body=DIVIDED)
         # The one that was given back to the head comes out first, and waits again.
         for delivery in store.fetch(4):
             if delivery.id == "again":
@@ -80,8 +82,8 @@ class Estate:
                 self.held.append(delivery)
         store.enqueue("lost", priority=9)
         store.fetch(1, node="n2")
-        store.enqueue("urgent", priority=8, body=LONG)
-        store.enqueue("pending")
+        store.enqueue("urgent", priority=8, body=DIVIDED)
+        store.enqueue("pending", body=LONG)
         store.enqueue("expiring", expires_in=1e6, deadline=2e9)
         store.enqueue("scheduled", delay=500.0)
         store.enqueue("cancelled", "expired", expires_in=10.0)

@@ -91,6 +91,9 @@ def test_keys_that_are_gone(redis_server: RedisServer, keys: set[str]) -> None:
 @example("pending", "q", "5")
 @example("running", "o", None)
 @example("again", "s", "retrying")
+@example("pending", "w", None)
+@example("pending", "1", None)
+@example("urgent", "1", None)
 def test_a_field_that_is_gone_or_garbage(
     redis_server: RedisServer, job: str, field: str, garbage: Any
 ) -> None:

@@ -18,7 +18,7 @@ from taskrunner.testing.redis_server import RedisServer
 from taskrunner.testing.waiting import eventually
 from tests.faults.estate import DIRECTORY, JOBS, Estate, estate
 
-FIELDS = "scpwktedngfxluyqobzirmvaA"
+FIELDS = "scpw12ktedngfxluyqobzirmvaA"
 """Of a record; see `keys`."""
 GARBAGE = [
     "",
@@ -112,6 +112,9 @@ def test_classic_21_of_jobs_that_are_over_nothing_is_left(place: Estate) -> None
 @example("cancelling", "o", "-1")
 @example("waiting", "y", "abc")
 @example("scheduled", "p", "abc")
+@example("pending", "1", "abc")
+@example("urgent", "1", "")
+@example("urgent", "w", "abc")
 def test_a_damaged_field_harms_its_own_job_alone(
     redis_server: RedisServer, job: str, field: str, garbage: Any
 ) -> None:

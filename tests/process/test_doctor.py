@@ -61,7 +61,7 @@ class Damaged:
         return f"{{{self._namespace}:{queue}}}:{rest}"
 
     def enqueue(self, queue: str, job_id: str, **options: Any) -> None:
-        text = "x" * 100
+        text = "x" * 200
         job = self.app.enqueue(
             NAME + "add", args=(text, text), queue=queue, job_id=job_id, **options
         )

@@ -137,18 +137,22 @@ def test_nodes_that_know_different_tasks_share_a_queue(fleet: Fleet) -> None:
     eventually(lambda: not newer.broker.stats(["default"])[0].parked, timeout=10)
 
 
+def put_wire(fleet: Fleet, server: RedisServer, job_id: str, wire: bytes) -> None:
+    """Other bytes in the place of a job's message, by a hand that goes around the scripts."""
+    queue = f"{{{fleet.namespace}:default}}"
+    with server.client() as client:
+        client.hdel(f"{queue}:job:{job_id}", "1", "2")
+        client.hset(f"{queue}:job:{job_id}", "w", wire)
+        client.delete(f"{queue}:body:{job_id}")
+
+
 def test_garbage_in_a_record_fails_that_job_and_no_other(
     fleet: Fleet, tmp_path: Path, redis_server: RedisServer
 ) -> None:
-    import redis
-
     app = fleet.app()
     bad = submit(app, "add", 1, 1)
     good = submit(app, "add", 2, 2)
-    client = redis.Redis.from_url(redis_server.url)
-    client.hset(f"{{{fleet.namespace}:default}}:job:{bad.id}", "w", b"\xc1\x00 not msgpack")
-    client.delete(f"{{{fleet.namespace}:default}}:body:{bad.id}")
-    client.close()
+    put_wire(fleet, redis_server, bad.id, b"\xc1\x00 not msgpack")
     fleet.start("--processes", "1")
     assert good.result(timeout=20) == 4
     eventually(lambda: bad.state() is State.FAILED, timeout=20)
@@ -163,16 +167,11 @@ def test_a_message_of_a_later_version_waits_and_is_not_destroyed(
 ) -> None:
     """What the next version's client wrote: first one node lets it wait, then one with no patience
     gives it up, with its bytes kept."""
-    import redis
-
     app = fleet.app()
     later, other = submit(app, "add", 1, 1), submit(app, "add", 2, 2)
     key = JobKey(later.queue, later.id)
     wire = b"\x94\x02\xa3add\xc4\x01x\xc0"
-    client = redis.Redis.from_url(redis_server.url)
-    client.hset(f"{{{fleet.namespace}:default}}:job:{later.id}", "w", wire)
-    client.delete(f"{{{fleet.namespace}:default}}:body:{later.id}")
-    client.close()
+    put_wire(fleet, redis_server, later.id, wire)
     node = fleet.start("--processes", "1")
     assert other.result(timeout=20) == 4
     eventually(lambda: later.state() is State.WAITING, timeout=20)
@@ -182,10 +181,7 @@ def test_a_message_of_a_later_version_waits_and_is_not_destroyed(
     assert (record.park_key, record.wire, record.attempts) == ("version:2", wire, 0)
     node.stop()
     again = submit(app, "add", 3, 3)
-    client = redis.Redis.from_url(redis_server.url)
-    client.hset(f"{{{fleet.namespace}:default}}:job:{again.id}", "w", wire)
-    client.delete(f"{{{fleet.namespace}:default}}:body:{again.id}")
-    client.close()
+    put_wire(fleet, redis_server, again.id, wire)
     fleet.start("--processes", "1", TASKRUNNER_UNKNOWN_TASK_TTL_S="0.1")
     eventually(lambda: again.state() is State.FAILED, timeout=40)
     assert again.info().reason == "unknown version"

@@ -13,7 +13,7 @@ from taskrunner.brokers.redis.broker import RedisBroker
 from taskrunner.states import State
 from taskrunner.testing._conformance_kit import Ear, Store
 
-LONG = b"x" * 200
+LONG = b"x" * 300
 
 
 @pytest.fixture
