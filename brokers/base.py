@@ -185,7 +185,7 @@ class BrokerClient(ServesOperators, KeepsRecords, KeepsSlots, KeepsLimits):
     BrokerUnavailable; the call can then be repeated as it was.
     """
 
-    capabilities: ClassVar[Capabilities]
+    capabilities: Capabilities
 
     @abstractmethod
     def ping(self) -> None:

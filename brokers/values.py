@@ -55,6 +55,8 @@ class Capabilities:
     """jobs outlive every process that uses them"""
     confirms: frozenset[str] = frozenset()
     """what of `Message.durability` it may be asked for, besides the default"""
+    hands_over: bool = False
+    """a node that is idle may be given a job through a bell, before it asks (`Take.hands`)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,9 @@ class Take(NamedTuple):
     """jobs parked under these keys are taken too, before any ready one; those parked first first"""
     slots: int | None = None
     """deliveries that can start at once: those beyond are only of jobs that no limit concerns"""
+    hands: bool = False
+    """while the node is listed as idle it may be given one job more, with the last of these numbers,
+    through a bell; only where `capabilities.hands_over`"""
 
 
 class Delivery(NamedTuple):
@@ -227,6 +232,9 @@ class BellKind(IntEnum):
     """the first job was parked under the key `id` in `queue`; heard by every node of it"""
     SCHEDULE = 7
     """the schedule `id`, of `queue`, has changed; heard by every mailbox there is"""
+    HANDED = 8
+    """job `id` is delivered to this node, as `delivery` says; also rung where `queue` is to be asked
+    for more"""
 
 
 class Bell(NamedTuple):
@@ -235,6 +243,8 @@ class Bell(NamedTuple):
     kind: BellKind
     queue: str
     id: str = ""
+    delivery: Delivery | None = None
+    """with HANDED. Where that bell is lost the store believes that the node holds the job"""
 
 
 class Command(NamedTuple):

@@ -4,6 +4,7 @@ local SLICE = 500 -- unpack fails near 8,000
 local GRAVE = 60000 -- ms after its end for which calls about a job can be repeated
 local KEEP = tonumber(ARGV[3])
 local counts, heads, tails = {}, {}, {}
+local is_silent = false -- nobody is idle
 
 -- A whole number, 0 or more, as text. Those of a batch differ in their last digits: the rest is shared.
 local stems = {}
@@ -58,6 +59,13 @@ end
 local function long(id, field, value)
   if value == '' then return call('HGET', P .. 'more:' .. id, field) or '' end
   return value
+end
+
+-- Counters may have been lost: are there ready lists?
+local function has_ready()
+  local lists = {}
+  for i = 0, 9 do lists[i + 1] = P .. 'ready:' .. i end
+  return call('EXISTS', unpack(lists)) > 0
 end
 
 -- Wake one idle node. A name that nobody listens to any more is not the one. In a cluster PUBLISH
@@ -130,7 +138,7 @@ local function flush()
   for name, by in pairs(counts) do
     if by ~= 0 then bump(P .. 'stats', name, by) end
   end
-  if next(tails) or next(heads) then ring_ready() end
+  if not is_silent and (next(tails) or next(heads)) then ring_ready() end
 end
 
 local function forget_parked(id, key)
@@ -213,14 +221,18 @@ local function finish(id, state, job, keep, reason)
   if job.v then tell(id, job.v, state) end
 end
 
+local function remove_keys(id)
+  call('UNLINK', P .. 'job:' .. id, P .. 'body:' .. id, P .. 'result:' .. id,
+    P .. 'errors:' .. id, P .. 'more:' .. id)
+end
+
 -- Remove a finished record (or a tombstone) and everything that goes with it.
 local function remove(id, state)
   if state ~= 'gone' then
     call('ZREM', P .. (state == 'failed' and 'failed' or 'done'), id)
     count(state, -1)
   end
-  call('UNLINK', P .. 'job:' .. id, P .. 'body:' .. id, P .. 'result:' .. id,
-    P .. 'errors:' .. id, P .. 'more:' .. id)
+  remove_keys(id)
 end
 
 -- A tombstone answers for its job as long as calls about it can be repeated, by the skewed clock.

@@ -63,6 +63,7 @@ local function take_from(node, limit, loss)
     call('ZREM', P .. 'holders', node)
     call('HDEL', P .. 'leases', node)
     call('SREM', P .. 'idle', node)
+    call('HDEL', P .. 'hands', node)
   end
   return taken
 end

@@ -33,6 +33,11 @@ for _, node in ipairs(call('SMEMBERS', P .. 'idle')) do
     found('misplaced', node, 'idle, but it has no lease', function() call('SREM', P .. 'idle', node) end)
   end
 end
+for _, node in ipairs(call('HKEYS', P .. 'hands')) do
+  if not known[node] then
+    found('misplaced', node, 'to be given jobs, but it has no lease', function() call('HDEL', P .. 'hands', node) end)
+  end
+end
 for i = 6, #ARGV do
   local node = ARGV[i]
   local active, cancel = P .. 'active:' .. node, P .. 'cancel:' .. node

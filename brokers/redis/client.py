@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Any, Final
 
 from redis.exceptions import ResponseError
@@ -63,16 +64,23 @@ class RedisClient(Desk, RedisLimits, BrokerClient):
     """Jobs in Redis, seen from outside a node."""
 
     capabilities = Capabilities(
-        results=True, shared=True, durable=True, confirms=frozenset({REPLICATED, FSYNCED})
+        results=True,
+        shared=True,
+        durable=True,
+        confirms=frozenset({REPLICATED, FSYNCED}),
+        hands_over=True,
     )
 
     def __init__(self, address: Address, *, namespace: str, limits: Limits) -> None:
         self._address = address
         self._limits = limits
         self._keys = Keys(namespace)
-        self._scripts = Scripts(
-            self._keys, keep_ms=to_ms(limits.retention), clustered=address.kind == CLUSTER
-        )
+        clustered = address.kind == CLUSTER
+        if (
+            clustered
+        ):  # a bell there reaches every server, and nobody knows whether somebody heard it
+            self.capabilities = replace(self.capabilities, hands_over=False)
+        self._scripts = Scripts(self._keys, keep_ms=to_ms(limits.retention), clustered=clustered)
         self._connections = connections(address)
         self._async_connections = async_connections(address)
         self._calls = Calls(self._connections, self._scripts)

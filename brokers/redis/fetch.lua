@@ -6,7 +6,9 @@
 -- ARGV[6]  how many jobs at most; 0: only step off the list of idle nodes
 -- ARGV[7]  how many deliveries can start at once: those beyond are of jobs that no limit concerns;
 --          empty: all of them
--- ARGV[8…] keys under which parked jobs are taken too, before the ready ones
+-- ARGV[8]  1: while it is idle the node may be given one job more, with the last of these numbers, through
+--          a bell (see enqueue)
+-- ARGV[9…] keys under which parked jobs are taken too, before the ready ones
 -- Returns  -1: the queue does not know the node; else [jobs that could be had now, 1 if some were
 --          withheld because they would not start at once, ms after which more can be had where this
 --          call has closed a gate (-1: it has not), and for each delivery id, number, wire (or its parts),
@@ -288,13 +290,6 @@ function take(entry, priority)
   end
 end
 
--- Counters may have been lost: are there ready lists all the same?
-local function is_more()
-  local lists = {}
-  for i = 0, 9 do lists[i + 1] = P .. 'ready:' .. i end
-  return call('EXISTS', unpack(lists)) > 0
-end
-
 -- Put back what was taken out of a ready list and not looked at.
 local function put_back(priority, entries, from)
   for i = #entries, from, -1 do call('LPUSH', P .. 'ready:' .. priority, entries[i]) end
@@ -314,7 +309,8 @@ local function drain(priority)
 end
 
 local last = limit > 0 and call('HGET', ACTIVE, 'last')
-if last and first <= (sound(last) or 0) then
+local is_repeat = last and first <= (sound(last) or 0)
+if is_repeat then
   rarely().repeat_answer()
 elseif limit == 0 and LIMITED then
   next_gate = sound(call('HGET', P .. 'limits', 'next') or nil)
@@ -325,7 +321,7 @@ elseif limit > 0 then
     next_gate = sound(rarely().setting('next') or nil)
     if next_gate and next_gate <= now then gate_level = 9 end
   end
-  for i = 8, #ARGV do
+  for i = 9, #ARGV do
     if wants_more() then rarely().take_parked(ARGV[i]) end
   end
   for i = 1, 10 do
@@ -335,7 +331,7 @@ elseif limit > 0 then
     end
     if ready[i] > 0 then drain(tostring(10 - i)) end
   end
-  if #taken == 0 and wants_more() and is_more() then
+  if #taken == 0 and wants_more() and has_ready() then
     for i = 1, 10 do drain(tostring(10 - i)) end
   end
   if wants_more() then left = 0 end -- there is nothing, whatever they say
@@ -353,6 +349,12 @@ end
 
 if #reply - 3 < 4 * asked and left <= 0 then
   call('SADD', P .. 'idle', node)
+  -- Not in a repeated call: its last number may have been used.
+  if ARGV[8] == '1' and limit > 0 and not is_repeat then
+    call('HSET', P .. 'hands', node, to_text(first + asked - 1))
+  else
+    call('HDEL', P .. 'hands', node)
+  end
 else
   call('SREM', P .. 'idle', node)
   if left > 0 then ring_ready() end

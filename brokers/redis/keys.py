@@ -23,6 +23,7 @@ Of one queue; the hash tag puts all of them into one slot of a cluster. Times in
       holders      zset    nodes by the end of their lease; 0: lost, being emptied
       leases       hash    the length of each node's lease
       idle         set     nodes that wait for a bell
+      hands        hash    of those that may be given a job through it: its number
       slot:NAME    hash    of a schedule: t last slot claimed, r revision, w its local time, z that time's
                            zone, j the last job, g it is gone and will be forgotten
       fired:NAME   list    its newest firings, by name: the slot, or + and the job's id
@@ -102,6 +103,7 @@ QUEUE_KEYS: Final = MappingProxyType(
         "holders": "zset",
         "leases": "hash",
         "idle": "set",
+        "hands": "hash",
         "locks": "hash",
         "gates": "zset",
         "tats": "zset",

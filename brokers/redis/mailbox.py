@@ -26,10 +26,12 @@ from taskrunner.brokers.redis.connection import Connections
 from taskrunner.brokers.redis.failures import FAILURES, translate
 from taskrunner.brokers.redis.keys import Keys
 from taskrunner.brokers.redis.line import Line
+from taskrunner.brokers.redis.replies import handed
 from taskrunner.clock import monotonic
 
 _QUIET: Final = 2 / 3
 """Of the time in which an answer must come: silence up to here is not worth a question."""
+_HANDED: Final = b"%d " % BellKind.HANDED
 
 
 class RedisMailbox(Mailbox):
@@ -37,6 +39,7 @@ class RedisMailbox(Mailbox):
 
     def __init__(self, connections: Connections, keys: Keys, name: str) -> None:
         self._connections = connections
+        self._name = name
         self._channels = (keys.mailbox(name), keys.everybody)
         self._connection: Line | None = None
         self._timeout: float = connections.address.options["socket_timeout"]
@@ -82,13 +85,13 @@ class RedisMailbox(Mailbox):
         now = monotonic()
         end = now + timeout
         # First what came together with the answer to SUBSCRIBE: poll does not see it.
-        bells = _bells(connection.buffered())
+        bells = _bells(connection.buffered(), self._name)
         while not bells:
             heard, woken = self._poll(connection, min(end, self._patience()) - now)
             now = monotonic()
             if heard:
                 self._heard_at, self._asked_at = now, None
-                bells = _bells(connection.arrived())
+                bells = _bells(connection.arrived(), self._name)
             if woken or now >= end:
                 break
             self._ask(connection, now)
@@ -160,16 +163,18 @@ class RedisMailbox(Mailbox):
         self._open_pipe()
 
 
-def _bells(messages: Iterable[Any]) -> list[Bell]:
+def _bells(messages: Iterable[Any], name: str) -> list[Bell]:
     """Each once."""
-    found = map(_bell, messages)
+    found = (_bell(message, name) for message in messages)
     return list(dict.fromkeys(bell for bell in found if bell is not None))
 
 
-def _bell(message: Any) -> Bell | None:
-    """The bell in a message of pub/sub; None for what is not one."""
+def _bell(message: Any, name: str) -> Bell | None:
+    """The bell in a message of pub/sub, for the mailbox of this name; None for what is not one."""
     if not isinstance(message, list) or message[0] != b"message":
         return None
+    if message[2].startswith(_HANDED):
+        return handed(name, message[2][len(_HANDED) :])
     kind, _, rest = message[2].decode(errors="replace").partition(" ")
     queue, _, job_id = rest.partition(" ")
     try:

@@ -10,6 +10,8 @@ import msgpack
 
 from taskrunner.brokers.base import (
     PRIORITIES,
+    Bell,
+    BellKind,
     Delivery,
     Fired,
     JobKey,
@@ -89,6 +91,18 @@ def deliveries(queue: str, node: str, flat: Sequence[Any]) -> Iterator[Delivery]
                 deadline_in,
                 more[6] is not None,
             )
+
+
+def handed(node: str, packed: bytes) -> Bell | None:
+    """The bell with which enqueue.lua gives a node a job; None where it is none."""
+    try:
+        queue, job_id, number, parts = msgpack.unpackb(packed, raw=True)
+        wire = parts if type(parts) is bytes else b"".join(parts)
+        name, to = text(queue), text(job_id)
+        delivery = Delivery(name, to, node, int(number), wire, 0, 0, 0, 0, None, None)
+    except (ValueError, TypeError, AttributeError):  # not ours
+        return None
+    return Bell(BellKind.HANDED, name, to, delivery)
 
 
 def job_record(queue: str, job_id: str, found: Sequence[Any] | None) -> JobRecord | None:

@@ -138,8 +138,10 @@ class Scripts(AuditCalls, LimitScripts):
     def fetch(
         self, take: Take, *, node: str, first: int, limit: int, slots: int | None
     ) -> Command[list[Any] | int]:
-        room = "" if slots is None else slots
-        return self._of_queue("fetch", take.queue, _same, node, first, limit, room, *take.parked)
+        room, hands = "" if slots is None else slots, int(take.hands)
+        return self._of_queue(
+            "fetch", take.queue, _same, node, first, limit, room, hands, *take.parked
+        )
 
     def settle(self, queue: str, *, node: str, outcomes: bytes) -> Command[bytes]:
         return self._of_queue("settle", queue, _same, node, outcomes)

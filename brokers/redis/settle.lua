@@ -45,8 +45,20 @@ local function time_to_go(retention)
   return known_time
 end
 
+-- A success that is not to be kept: as `bury` would leave it, with nothing written that goes at once.
+local function vanish(id, key, token, job)
+  if job.h then unlock(id, job.h) end
+  if job.v then tell(id, job.v, 'succeeded') end
+  remove_keys(id)
+  call('HSET', key, 's', 'gone', 'z', MS, 'o', 'S' .. token, 'k', job.k or '')
+  if job.q then call('HSET', key, 'q', job.q) end
+  call('PEXPIRE', key, GRAVE)
+  return 'S'
+end
+
 local function succeed(id, key, token, row, job, attempts)
   count('processed', 1)
+  if row[8] <= 0 then return vanish(id, key, token, job) end
   count('succeeded', 1)
   local began = job.b or row[5] and (row[6] == 0 and MS or to_text(floor(now - row[6] * 1000))) or ''
   local result = row[7]
@@ -62,12 +74,8 @@ local function succeed(id, key, token, row, job, attempts)
   if row[9] or row[10] or row[12] ~= 0 or job.m then write_down(id, key, row, job) end
   if job.h then unlock(id, job.h) end
   if job.v then tell(id, job.v, 'succeeded') end
-  if row[8] > 0 then
-    done[#done + 1] = time_to_go(row[8])
-    done[#done + 1] = id
-  else
-    bury(id, 'succeeded')
-  end
+  done[#done + 1] = time_to_go(row[8])
+  done[#done + 1] = id
   return 'S'
 end
 

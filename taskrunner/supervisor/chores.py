@@ -56,13 +56,30 @@ class Chores:
         if not self._outage.returned.is_set():
             return False
         self._outage.returned.clear()
-        count = give_back_strays(
-            self._broker,
-            self._membership,
-            next_number=lambda: self._fetch.next_number,
-            ours=lambda: self._dispatcher.numbers() | self._settle.tokens(),
-        )
-        return count > 0
+        return self.give_back_strays() > 0
+
+    def give_back_strays(self) -> int:
+        """Return deliveries that the store believes to be here and that are not; how many.
+
+        After a restart from an older file the store may believe in deliveries settled long ago. The
+        order of the reads matters: what is fetched or settled in between is never taken for a stray.
+        """
+        before = self._fetch.next_number
+        node = self._membership.id
+        held = self._broker.held(node, self._membership.queues())
+        old = [(key, number) for key, number in held if number < before]
+        strays = [
+            Outcome(key.queue, key.id, number, OutcomeKind.RELEASED, started=False)
+            for key, number in self._fetch.handover.strays(old, lambda: self._numbers(node))
+        ]
+        if strays:
+            self._broker.settle(node, strays)
+        return len(strays)
+
+    def _numbers(self, node: str) -> set[int]:
+        """Of this node's deliveries that are in its hands, or on their way to the store."""
+        tokens = self._dispatcher.numbers() | self._settle.tokens()
+        return {number for name, number in tokens if name == node}
 
     def look_for_parked(self) -> bool:
         """See what is parked that this node can run; its next fetches take it."""
@@ -79,29 +96,3 @@ class Chores:
         if ours:
             self._planner.found_parked(queue, ours)
             self._fetch.wake()
-
-
-def give_back_strays(
-    broker: Broker,
-    membership: Membership,
-    *,
-    next_number: Callable[[], int],
-    ours: Callable[[], set[tuple[str, int]]],
-) -> int:
-    """Return deliveries that the store believes to be here and that are not; how many.
-
-    After a restart from an older file the store may believe in deliveries settled long ago. The
-    order of the reads matters: what is fetched or settled in between is never taken for a stray.
-    """
-    before = next_number()
-    node = membership.id
-    held = broker.held(node, membership.queues())
-    mine = ours()
-    strays = [
-        Outcome(key.queue, key.id, number, OutcomeKind.RELEASED, started=False)
-        for key, number in held
-        if number < before and (node, number) not in mine
-    ]
-    if strays:
-        broker.settle(node, strays)
-    return len(strays)

@@ -18,10 +18,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, islice
-from typing import Any, Protocol
+from typing import Any
 
 from taskrunner import crashpoints
-from taskrunner.brokers.base import Delivery, Outcome
+from taskrunner.brokers.base import Delivery, Outcome, OutcomeKind
 from taskrunner.clock import Clock
 from taskrunner.config import Config
 from taskrunner.events import Events
@@ -30,23 +30,14 @@ from taskrunner.retry import Policy
 from taskrunner.seals import Seals
 from taskrunner.supervisor import verdict
 from taskrunner.supervisor.child import Child, Held, Phase
-from taskrunner.supervisor.durations import Durations
 from taskrunner.supervisor.intake import Intake
 from taskrunner.supervisor.lines import Lines
 from taskrunner.supervisor.portions import Free, Portions
 from taskrunner.supervisor.seclusion import Confirm, Seclusion
+from taskrunner.supervisor.settle import Settle
 
 PATIENCE_S = 1.0
 """How long unstarted work may wait here for a child before the store gets it back."""
-
-
-class Settle(Protocol):
-    """Who takes outcomes; with `can_wait` they may be gathered for a moment, for nothing starts the
-    sooner when they are settled at once."""
-
-    def __call__(
-        self, node: str, outcomes: list[Sequence[Any]], /, *, can_wait: bool = False
-    ) -> None: ...
 
 
 class Dispatcher:
@@ -75,9 +66,7 @@ class Dispatcher:
         self._lines = Lines()
         self._seclusion = Seclusion(confirm=confirm, most=config.max_crashes, events=events)
         self._children: list[Child] = []
-        self._by_task = Durations()
-        self._portions = Portions(config, self._by_task.expect)
-        self._by_queue = Durations()
+        self._portions = Portions(config)
         self._are_several = self._is_mixed = False
         """generations of the user's code: that are known; that could be given something"""
         self._holding = False
@@ -167,16 +156,12 @@ class Dispatcher:
     def room(self, queue: str) -> int:
         """How many more jobs of this queue there is use for now."""
         with self._lock:
-            if self._holding or self._giving_back or self._seclusion.is_on:
-                return 0
-            if queue in self._lines.out:
+            is_closed = self._holding or self._giving_back or self._seclusion.is_on
+            if is_closed or queue in self._lines.out:
                 return 0
             free = self._free()
-        return self._portions.jobs(
-            free,
-            expected_s=self._by_queue.expect(queue),
-            expected_bytes=self._intake.expected_size(queue),
-        )
+        size = self._intake.expected_size(queue)
+        return self._portions.jobs(free, queue=queue, expected_bytes=size)
 
     def _free(self) -> Free:
         """What all children together have use for."""
@@ -265,8 +250,7 @@ class Dispatcher:
     def finished(self, child: Child, rows: list[list[Any]]) -> None:
         """A child reported outcomes. Main thread."""
         done: dict[str, list[Sequence[Any]]] = {}
-        runs: list[tuple[str, float]] = []
-        by_queue: list[tuple[str, float]] = []
+        runs: list[tuple[str, str, float]] = []
         with self._lock:
             for row in rows:
                 held = child.release(row[2])
@@ -278,10 +262,8 @@ class Dispatcher:
                 if row[8] is not None:
                     self._events.emit(verdict.run_failed(held, row, self._seals))
                 if row[4]:
-                    runs.append((held.task, row[5]))
-                    by_queue.append((row[0], row[5]))
-            self._by_task.learn(runs)
-            self._by_queue.learn(by_queue)
+                    runs.append((held.task, row[0], row[5]))
+            self._portions.learn(runs)
             self._spread()
             free = self._free()
             can_wait = free.slots <= 0 and not self._giving_back
@@ -320,6 +302,12 @@ class Dispatcher:
             else:
                 self._spread()
         self._room_opened()
+
+    def decline(self, delivery: Delivery) -> None:
+        """Give back, at once, what there is no room for."""
+        queue, job_id, node, number = delivery[:4]
+        back = Outcome(queue, job_id, number, OutcomeKind.RELEASED, started=False)
+        self._settle(node, [back])
 
     def settle(self, held: Held, outcome: Outcome) -> None:
         """Send an outcome that was decided here and not by the child, its error as a child would."""

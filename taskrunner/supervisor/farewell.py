@@ -17,7 +17,7 @@ from typing import Any
 from taskrunner import crashpoints
 from taskrunner.clock import Clock
 from taskrunner.config import Config
-from taskrunner.errors import BrokerUnavailable
+from taskrunner.errors import BrokerUnavailable, NodeLost
 from taskrunner.events import JobsReturned, NodeStopping
 from taskrunner.supervisor.health import Sentence
 from taskrunner.supervisor.parts import Parts, Surroundings
@@ -60,7 +60,7 @@ class Farewell:
         self._events.emit(NodeStopping(count, timeout))
         # Not waited for: a broker that does not answer must not keep anybody from finishing. What
         # a fetch still brings goes straight back.
-        fetching = asyncio.ensure_future(apart(parts.fetch.stop))
+        fetching = asyncio.ensure_future(apart(self._stop_fetching))
         parts.pool.stop()
         parts.dispatcher.give_back()
         await self._finish_children()
@@ -68,6 +68,16 @@ class Farewell:
         if crashpoints.ARMED:
             crashpoints.reach("supervisor.childless")
         await self._end_services(fetching)
+
+    def _stop_fetching(self) -> None:
+        """And give back what came with bells that nobody has heard."""
+        self._parts.fetch.stop()
+        try:
+            self._parts.chores.give_back_strays()
+        except BrokerUnavailable as error:
+            self._parts.outage.failed(error)
+        except NodeLost:
+            pass  # what it held is taken back
 
     # -- children
 

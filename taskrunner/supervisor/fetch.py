@@ -1,4 +1,7 @@
-"""The fetch thread: asks the broker for as much as there is room for, and waits for bells."""
+"""The fetch thread: asks the broker for as much as there is room for, and waits for bells.
+
+A bell may bring a job with it, where the broker can do that: then nothing has to be asked before it starts.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,20 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Protocol
 
-from taskrunner.brokers.base import Bell, BellKind, Broker, Delivery, Fetched, Mailbox, Take
+from taskrunner.brokers.base import (
+    Bell,
+    BellKind,
+    Broker,
+    Delivery,
+    Fetched,
+    Mailbox,
+    Take,
+)
 from taskrunner.clock import Clock
 from taskrunner.errors import BrokerUnavailable, NodeLost, PartlyUnavailable
 from taskrunner.service import Mishaps, ServiceThread, apart
 from taskrunner.supervisor.dispatch import Dispatcher
+from taskrunner.supervisor.handover import Handover
 from taskrunner.supervisor.membership import Membership
 from taskrunner.supervisor.outage import Outage, Persistent
 
@@ -63,6 +75,8 @@ class FetchService:
         self.thread = ServiceThread("fetch", self.run_once, mishaps)
         self._stopping = self.thread.stopping
         self._persistent = Persistent(outage, self._stopping)
+        self.handover = Handover(self._accept)
+        self._hands_over = broker.capabilities.hands_over
         self._mailbox: Mailbox | None = None
         self._mailbox_of = ""
         self._waiting = False
@@ -86,6 +100,18 @@ class FetchService:
         mailbox, self._mailbox = self._mailbox, None
         if mailbox is not None:
             mailbox.close()
+        if self._hands_over:
+            self._step_off()
+
+    def _step_off(self) -> None:
+        """Nobody reads bells any more: no job may come with one."""
+        takes = [Take(queue, 0) for queue in self._membership.queues()]
+        try:
+            self._broker.fetch(self._membership.id, takes, self._first)
+        except BrokerUnavailable as error:
+            self._outage.failed(error)
+        except NodeLost:
+            pass  # it is on no list then
 
     @property
     def next_number(self) -> int:
@@ -144,7 +170,8 @@ class FetchService:
             return self._unanswered
         if not self._planner.hopeful or self._hears.may_not_fetch():
             return []
-        return self._planner.plan(self._dispatcher.room, self._outage.queues, self._slots())
+        plan = self._planner.plan(self._dispatcher.room, self._outage.queues, self._slots())
+        return [take._replace(hands=True) for take in plan] if self._hands_over else plan
 
     def _slots(self) -> int:
         """How many more jobs could start at once."""
@@ -152,10 +179,18 @@ class FetchService:
         return max(0, free - waiting)
 
     def _fetch(self, plan: list[Take]) -> None:
+        is_repeated = bool(self._unanswered)
         self._unanswered = plan
         node = self._membership.id
+        tries = 0
+
+        def ask() -> Fetched:
+            nonlocal tries
+            tries += 1
+            return self._ask(node, plan)
+
         try:
-            fetched = self._persistent.call(lambda: self._ask(node, plan))
+            fetched = self._persistent.call(ask)
         except NodeLost:
             self._unanswered = []
             self._hears.node_lost(node)
@@ -168,8 +203,11 @@ class FetchService:
         self._planner.learn(plan, fetched)
         if fetched.opens:
             self._expect(fetched.opens)
-        if fetched.deliveries:
-            self._accept(fetched.deliveries)
+        deliveries = fetched.deliveries
+        if self._hands_over and (is_repeated or tries > 1):
+            deliveries = self.handover.fresh(deliveries)
+        if deliveries:
+            self._accept(deliveries)
 
     def _expect(self, opens: Mapping[str, float]) -> None:
         """Jobs that a limit holds back can be had then; asked a little late, never early."""
@@ -234,18 +272,36 @@ class FetchService:
         if bells is None:
             return False
         self._deaf = False
+        if self._hands_over:
+            self._outage.returned.set()  # what came with bells meanwhile is not here
         self._planner.believe()
         self._hears.hears_again()
         self._answer(bells)
         return True
 
     def _answer(self, bells: Sequence[Bell]) -> None:
-        for bell in bells:
-            if bell.kind is BellKind.READY:
-                self._planner.believe(bell.queue)
-                self._rung.add(bell.queue)
-            else:
-                self._hears.rung(bell)
+        try:
+            for bell in bells:
+                if bell.kind is BellKind.READY:
+                    self._planner.believe(bell.queue)
+                    self._rung.add(bell.queue)
+                elif bell.delivery is not None:
+                    self._handed(bell.delivery)
+                else:
+                    self._hears.rung(bell)
+        except BaseException:
+            self._outage.returned.set()  # jobs may have come with those that were not heard
+            raise
+
+    def _handed(self, delivery: Delivery) -> None:
+        """A bell brought a job. Where there is no room for it others shall have it at once."""
+        self._planner.believe(delivery.queue)
+        if delivery.node != self._membership.id:
+            return  # for the one that this node was before: the store takes it back
+        if self._dispatcher.room(delivery.queue) > 0:
+            self.handover.take(delivery)
+        else:
+            self._dispatcher.decline(delivery)
 
     def _pass_on_all_but(self, plan: Sequence[Take]) -> None:
         """Bells rang for these queues, and for some there is no room."""

@@ -7,11 +7,12 @@ many jobs beyond those that run, whatever they take.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from taskrunner.config import Config
 from taskrunner.supervisor.child import Child, Held
+from taskrunner.supervisor.durations import Durations
 
 AHEAD_S = 0.05
 """Work given to a child beyond what it runs, when prefetch is automatic."""
@@ -42,12 +43,19 @@ class Free:
 
 
 class Portions:
-    """Used under the dispatcher's lock. `expect` answers the seconds that a task takes."""
+    """Used under the dispatcher's lock, but for `jobs`."""
 
-    def __init__(self, config: Config, expect: Callable[[str], float]) -> None:
+    def __init__(self, config: Config) -> None:
         self._prefetch = config.prefetch
         self._most_bytes = config.prefetch_limit_bytes
-        self._expect = expect
+        self._by_task = Durations()
+        self._by_queue = Durations()
+        self._expect = self._by_task.expect
+
+    def learn(self, runs: Sequence[tuple[str, str, float]]) -> None:
+        """Runs of tasks, from queues, that took so many seconds."""
+        self._by_task.learn((task, took) for task, _, took in runs)
+        self._by_queue.learn((queue, took) for _, queue, took in runs)
 
     def free(self, children: Iterable[Child], *, waiting: int, tasks: Iterable[str]) -> Free:
         """What there is use for, less what the `waiting` jobs, of these `tasks`, will take."""
@@ -65,11 +73,11 @@ class Portions:
             seconds = 0.0
         return Free(slots, seconds, size)
 
-    def jobs(self, free: Free, *, expected_s: float, expected_bytes: float) -> int:
-        """How many jobs that is, of a queue whose jobs take so long and weigh so much."""
+    def jobs(self, free: Free, *, queue: str, expected_bytes: float) -> int:
+        """How many jobs that is, of this queue, whose jobs weigh so much."""
         if self._prefetch is not None:
             return max(0, min(free.slots, MOST_IN_FETCH))
-        wanted = int(free.seconds / expected_s)
+        wanted = int(free.seconds / self._by_queue.expect(queue))
         fits = max(1, int(free.size / expected_bytes))
         return max(0, min(max(free.slots, wanted), fits, MOST_IN_FETCH))
 

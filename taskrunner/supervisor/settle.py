@@ -6,7 +6,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from taskrunner.backends.base import ResultBackend, ResultKey, StoredResult
 from taskrunner.brokers.base import Broker, Outcome, OutcomeKind
@@ -34,6 +34,15 @@ DROPS = 3
 
 
 MOST_LETTERS = 100
+
+
+class Settle(Protocol):
+    """Who takes outcomes; with `can_wait` they may be gathered for a moment, for nothing starts the
+    sooner when they are settled at once."""
+
+    def __call__(
+        self, node: str, outcomes: list[Sequence[Any]], /, *, can_wait: bool = False
+    ) -> None: ...
 
 
 class Letter(NamedTuple):

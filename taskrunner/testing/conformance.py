@@ -29,6 +29,7 @@ from taskrunner.testing._conformance_deliver import DeliverTests
 from taskrunner.testing._conformance_desk import DeskTests
 from taskrunner.testing._conformance_erase import EraseTests
 from taskrunner.testing._conformance_fencing import FencingTests
+from taskrunner.testing._conformance_hands import HandTests
 from taskrunner.testing._conformance_lengths import LengthTests
 from taskrunner.testing._conformance_limits import LimitTests
 from taskrunner.testing._conformance_model import ModelTests
@@ -66,6 +67,7 @@ class BrokerConformance(
     LimitTests,
     NodeTests,
     BellTests,
+    HandTests,
     UpkeepTests,
     EraseTests,
     AuditTests,

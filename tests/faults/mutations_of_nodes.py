@@ -208,6 +208,27 @@ NODES: Final = (
         (NODE + "test_a_message_of_a_later_version_waits_and_is_not_destroyed",),
     ),
     one(
+        "what came with a bell that nobody heard is given back",
+        "taskrunner/supervisor/handover.py",
+        "            found = [(key, number) for key, number in held if number not in mine]\n",
+        "            found: list[Held] = []\n",
+        "tests/process/test_handover.py::test_a_lost_bell_costs_seconds_and_no_job",
+    ),
+    one(
+        "a bell that comes when its job was given back is for nothing",
+        "taskrunner/supervisor/handover.py",
+        "            if delivery.number not in self._known:\n",
+        "            if True:\n",
+        "tests/unit/supervisor/test_handover.py::test_what_is_given_back_is_not_taken_any_more",
+    ),
+    one(
+        "a node without room gives back what came with a bell",
+        "taskrunner/supervisor/fetch.py",
+        "            self._dispatcher.decline(delivery)\n",
+        "            pass\n",
+        "tests/process/test_handover.py::test_a_node_that_is_busy_does_not_keep_it",
+    ),
+    one(
         "a stop takes bounded time, though the broker does not answer",
         "taskrunner/supervisor/farewell.py",
         "            if time <= 0:\n                break\n            others",

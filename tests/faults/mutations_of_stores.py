@@ -29,6 +29,20 @@ STORE: Final = (
         MEMORY + "test_stale_after_a_retry",
     ),
     one(
+        "a job is handed over only where somebody hears the bell (Redis)",
+        "brokers/redis/enqueue.lua",
+        "number, wire })) == 0 then return false end\n",
+        "number, wire })) == -1 then return false end\n",
+        REDIS + "test_who_does_not_listen_gets_nothing",
+    ),
+    one(
+        "a number is handed over once (Redis)",
+        "brokers/redis/fetch.lua",
+        " and limit > 0 and not is_repeat then\n",
+        " and limit > 0 then\n",
+        REDIS + "test_a_fetch_that_is_repeated_answers_what_was_handed",
+    ),
+    one(
         "a lost acknowledgement is answered as before: tombstones (Redis)",
         "brokers/redis/_move.lua",
         "  if left <= 0 then return end\n",
@@ -47,8 +61,8 @@ STORE: Final = (
     one(
         "a fetch asked again with the same numbers answers the same deliveries (Redis)",
         "brokers/redis/fetch.lua",
-        "if last and first <= (sound(last) or 0) then",
-        "if false then",
+        "local is_repeat = last and first <= (sound(last) or 0)\n",
+        "local is_repeat = false\n",
         STORE_HOLES + "test_hole_03_a_fetch_whose_answer_was_lost_strands_nothing",
     ),
     one(
@@ -149,7 +163,7 @@ STORE: Final = (
     one(
         "ready lists count even where their counters are lost",
         "brokers/redis/fetch.lua",
-        "if #taken == 0 and wants_more() and is_more() then",
+        "if #taken == 0 and wants_more() and has_ready() then",
         "if false then",
         DAMAGED + "test_counters_that_were_lost_cost_no_ready_job",
     ),

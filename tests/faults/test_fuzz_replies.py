@@ -95,12 +95,24 @@ def test_a_description_with_a_wrong_field_is_left_out_or_right(name: str, value:
 
 
 @EXAMPLES
-@given(st.binary(max_size=40))
+@given(
+    st.binary(max_size=40) | (st.binary(max_size=40) | plain.map(msgpack.packb)).map(b"8 ".__add__)
+)
 def test_any_message_is_a_bell_or_none(payload: bytes) -> None:
-    bell = _bell([b"message", b"channel", payload])
+    bell = _bell([b"message", b"channel", payload], "n1")
     assert bell is None or isinstance(bell, Bell)
-    assert _bell([b"pong", payload]) is None
-    assert _bell(payload) is None
+    assert _bell([b"pong", payload], "n1") is None
+    assert _bell(payload, "n1") is None
+
+
+@EXAMPLES
+@given(st.lists(garbage, min_size=3, max_size=5))
+def test_any_job_that_is_handed_over_is_a_delivery_or_none(found: list[bytes]) -> None:
+    bell = _bell([b"message", b"channel", b"8 " + msgpack.packb(found)], "n1")
+    if bell is not None:
+        assert bell.delivery is not None
+        assert bell.delivery.node == "n1"
+        assert type(bell.delivery.number) is int
 
 
 @EXAMPLES
