@@ -1,7 +1,7 @@
 -- What stores new jobs. Needs _move, _lock and _wire.
 -- A row is [id, wire] or [id, wire, priority, call, delay, eta, expires in, expires at, deadline], where
--- `wire` may be its parts, and, for a unique job, [key, 1 if until it starts, ms for which, what to do where it is taken] after
--- that, and its own limits, packed, after that; times in ms.
+-- `wire` may be its parts, and, for a unique job, [key, 1 if until it starts, ms for which, what to do
+-- where it is taken] after that, and its own limits, packed, after that; times in ms.
 local EXISTING, REPLACE = 1, 2 -- else it is refused
 local IDLE_STATES = { scheduled = true, pending = true, waiting = true, retrying = true }
 local later = {}

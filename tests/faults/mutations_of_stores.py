@@ -204,6 +204,13 @@ STORE: Final = (
         REDIS + "test_a_job_in_no_index",
     ),
     one(
+        "of a message that was replaced no part is left (Redis)",
+        "brokers/redis/_wire.lua",
+        "'w', '1', '2')",
+        "'w')",
+        REDIS + "test_a_replacement_of_another_length_leaves_nothing_of_the_old_one",
+    ),
+    one(
         "only what its node ran alone is charged with the loss of that node (Redis)",
         "brokers/redis/_take_back.lua",
         "  if most < 1 then return false end\n",
