@@ -43,11 +43,10 @@ class Floor:
     # -- requests
 
     def enqueue(self, queue: str, messages: Sequence[Message]) -> list[Request]:
-        """One for each message."""
+        """One for each message, none of which asks for anything special."""
         return [
-            self._request(self._scripts.enqueue(queue, blob.packed))
+            self._request(self._scripts.enqueue_one(queue, *message_row(message)))
             for message in messages
-            for blob in blobs([message_row(message)])
         ]
 
     def fetch(self, queue: str, first: int, limit: int) -> Request:

@@ -28,6 +28,8 @@ WINDOW: Final = 32 * 1024 * 1024
 IDS: Final = 250
 """Ids in one command that asks for jobs."""
 LONGEST_FIELD: Final = 64
+PLAIN: Final = 2
+"""Items in the row of a message that has nothing but defaults: its id and its wire."""
 
 _pack = msgpack.packb
 

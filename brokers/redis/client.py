@@ -128,8 +128,12 @@ class RedisClient(Desk, RedisLimits, BrokerClient):
     def enqueue(self, messages: Sequence[Message]) -> list[Receipt]:
         try:
             request = self._short(messages)
-            if request is not None and self._connections.exchange((request,)) == [STORED]:
-                return [ACCEPTED]
+            if request is not None:
+                replies = self._connections.exchange((request,))
+                if replies == [STORED] or self._connections.talk(
+                    self._submitting.taught(messages[0], replies)
+                ):
+                    return [ACCEPTED]
             return self._connections.talk(self._enqueue(messages))
         except BrokerUnavailable:
             self._registered.clear()  # it may come back with less than it had
@@ -138,10 +142,12 @@ class RedisClient(Desk, RedisLimits, BrokerClient):
     async def aenqueue(self, messages: Sequence[Message]) -> list[Receipt]:
         try:
             request = self._short(messages)
-            if request is not None and await self._async_connections.exchange((request,)) == [
-                STORED
-            ]:
-                return [ACCEPTED]
+            if request is not None:
+                replies = await self._async_connections.exchange((request,))
+                if replies == [STORED] or await self._async_connections.talk(
+                    self._submitting.taught(messages[0], replies)
+                ):
+                    return [ACCEPTED]
             return await self._async_connections.talk(self._enqueue(messages))
         except BrokerUnavailable:
             self._registered.clear()

@@ -94,7 +94,7 @@ def deliveries(queue: str, node: str, flat: Sequence[Any]) -> Iterator[Delivery]
 
 
 def handed(node: str, packed: bytes) -> Bell | None:
-    """The bell with which enqueue.lua gives a node a job; None where it is none."""
+    """The bell with which a node is given a job (_hand.lua); None where it is none."""
     try:
         queue, job_id, number, parts = msgpack.unpackb(packed, raw=True)
         wire = parts if type(parts) is bytes else b"".join(parts)

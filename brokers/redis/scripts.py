@@ -25,6 +25,7 @@ from taskrunner.brokers.redis.keys import Keys
 from taskrunner.brokers.redis.limit_calls import LimitScripts
 from taskrunner.brokers.redis.line import Reply, Request
 from taskrunner.brokers.redis.texts import Script
+from taskrunner.brokers.redis.wires import Wire
 
 T = TypeVar("T")
 
@@ -134,6 +135,10 @@ class Scripts(AuditCalls, LimitScripts):
 
     def enqueue(self, queue: str, rows: bytes) -> Command[list[Any]]:
         return self._of_queue("enqueue", queue, _same, rows)
+
+    def enqueue_one(self, queue: str, job_id: str, wire: Wire) -> Command[list[Any]]:
+        parts = (wire,) if isinstance(wire, bytes) else wire
+        return self._of_queue("enqueue_one", queue, _same, job_id, *parts)
 
     def fetch(
         self, take: Take, *, node: str, first: int, limit: int, slots: int | None

@@ -1,6 +1,7 @@
 """Storing messages, and having it confirmed where that is wanted.
 
 messages ─▶ blobs by queue ─▶ windows ─▶ enqueue.lua each ─▶ a receipt each
+one alone, nothing but defaults ───────▶ enqueue_one.lua
                                  └─ with what `durability` asks for, in the same exchange
 """
 
@@ -11,11 +12,11 @@ from itertools import islice
 from typing import Any, Final
 
 import msgpack
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from taskrunner.brokers.base import ACCEPTED, Receipt
 from taskrunner.brokers.redis import durability
-from taskrunner.brokers.redis.batches import Blob, blobs, message_row, windows
+from taskrunner.brokers.redis.batches import PLAIN, Blob, blobs, message_row, windows
 from taskrunner.brokers.redis.calls import places
 from taskrunner.brokers.redis.connection import Talk
 from taskrunner.brokers.redis.durability import Means
@@ -23,14 +24,14 @@ from taskrunner.brokers.redis.failures import is_full, translate
 from taskrunner.brokers.redis.keys import Keys
 from taskrunner.brokers.redis.line import Reply, Request
 from taskrunner.brokers.redis.replies import text
-from taskrunner.brokers.redis.scripts import Scripts
+from taskrunner.brokers.redis.scripts import Command, Scripts
 from taskrunner.message import DEFAULT, REJECT, Message
 
 PATIENCE: Final = 0.8
 """The part of a connection's own timeout that a server may take to confirm."""
 
 STORED: Final[list[int]] = []
-"""What enqueue.lua answers where everything was accepted."""
+"""What enqueue.lua and enqueue_one.lua answer where everything was accepted."""
 
 Window = Sequence[tuple[str, Blob]]
 Reasons = Mapping[str, Mapping[str, str]]
@@ -56,8 +57,21 @@ class Submitting:
         lock = message.lock
         if message.durability != DEFAULT or (lock is not None and lock.on_conflict != REJECT):
             return None
-        packed = msgpack.packb((message_row(message),), use_bin_type=False)
-        return self._scripts.request(self._scripts.enqueue(message.queue, packed))
+        return self._scripts.request(self._alone(message))
+
+    def taught(self, message: Message, replies: Sequence[Reply]) -> Talk[bool]:
+        """Where the server did not know the script: the same again, with its text. Whether that
+        stored the message."""
+        if not isinstance(replies[0], NoScriptError):
+            return False
+        return (yield from self._scripts.run([self._alone(message)])) == [STORED]
+
+    def _alone(self, message: Message) -> Command[list[Any]]:
+        row = message_row(message)
+        if len(row) == PLAIN:
+            return self._scripts.enqueue_one(message.queue, *row)
+        packed = msgpack.packb((row,), use_bin_type=False)
+        return self._scripts.enqueue(message.queue, packed)
 
     def store(self, messages: Sequence[Message]) -> Talk[list[Receipt]]:
         """A receipt for each. Raises BrokerError, and BrokerFull only where nothing was stored."""

@@ -30,7 +30,7 @@ STORE: Final = (
     ),
     one(
         "a job is handed over only where somebody hears the bell (Redis)",
-        "brokers/redis/enqueue.lua",
+        "brokers/redis/_hand.lua",
         "number, wire })) == 0 then return false end\n",
         "number, wire })) == -1 then return false end\n",
         REDIS + "test_who_does_not_listen_gets_nothing",

@@ -147,6 +147,7 @@ def go_everywhere(broker: RedisBroker) -> None:
         broker.reap([queue], 1, ["n1"])
         broker.leave("n1", [queue])
         broker.join(node, [queue])
+        be_handed(broker, queue)
         use_desk(broker, queue)
         use_limits(broker, queue)
     broker.nodes()
@@ -195,6 +196,15 @@ def use_desk(broker: RedisBroker, queue: str) -> None:
             before, long = Contents.of(record), b"x" * 99
             broker.rewrite([Rewrite(*key, before, Contents(long, long, long, (long,)))])
     broker.delete([JobKey(queue, "put off"), *keys[:6]])
+
+
+def be_handed(broker: RedisBroker, queue: str) -> None:
+    """Single jobs: one comes with a bell, where that can be, and the other does not."""
+    mailbox = broker.open_mailbox("n1")
+    broker.fetch("n1", [Take(queue, 50, hands=True)], 400)
+    for size in (0, 100, 200):
+        broker.enqueue([Message(f"alone-{size}", queue, Header(task="t"), b"x" * size)])
+    mailbox.close()
 
 
 def use_limits(broker: RedisBroker, queue: str) -> None:

@@ -96,7 +96,7 @@ def test_what_few_fetches_need_is_not_made_by_the_others() -> None:
 def test_only_what_fills_a_store_is_refused_by_a_full_one() -> None:
     modern = {name: Script.read(name).modern.decode().splitlines()[0] for name in NAMES}
     refused = {name for name, line in modern.items() if line == "#!lua"}
-    assert refused == {"enqueue", "rewrite", "register", "set_skew", "tick"}
+    assert refused == {"enqueue", "enqueue_one", "rewrite", "register", "set_skew", "tick"}
 
 
 # -- being called
