@@ -46,7 +46,7 @@ def ask(_: How) -> Answer:
     few, many = FEW, MANY  # quick as it is: fewer would be done before anybody looks
     counts: Counts = {}
     with Stage(app) as stage:
-        for _ in range(2):  # the first makes the queue known, the second the usual script
+        for _turn in range(2):  # the first makes the queue known, the second the usual script
             empty.enqueue()
         counts |= submitting(
             stage, "one by one", few, lambda: [empty.enqueue() for _ in range(few)]
