@@ -15,21 +15,24 @@ import socket
 import threading
 from collections import Counter
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from redis import Redis
 from redis.exceptions import RedisError
 
 from taskrunner.brokers.redis.texts import NAMES, Script
 
+_ALSO: Final = {"enqueue": ("enqueue", "enqueue_one")}
+
 
 def script(name: str) -> tuple[bytes, ...]:
     """Bytes one of which every request contains that calls a script of the Redis broker: `enqueue`,
-    `fetch`, `settle`, `beat` and so on. Raises ValueError for a name that is none."""
+    `fetch`, `settle`, `beat` and so on; `enqueue` also stands for `enqueue_one`, which does the same
+    for a single job. Raises ValueError for a name that is none."""
     if name not in NAMES:
         raise ValueError(f"there is no script {name!r}; there are {', '.join(NAMES)}")
-    found = Script.read(name)
-    texts = (found.modern, found.plain)
+    found = [Script.read(one) for one in _ALSO.get(name, (name,))]
+    texts = [text for one in found for text in (one.modern, one.plain)]
     return tuple(hashlib.sha1(t, usedforsecurity=False).hexdigest().encode() for t in texts)
 
 

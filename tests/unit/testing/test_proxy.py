@@ -262,7 +262,7 @@ def test_a_fault_that_does_not_happen_is_an_error(proxy: Proxy) -> None:
 def test_scripts_are_known_by_name(proxy: Proxy) -> None:
     app = App(proxy.url, namespace="scripts")
     app.enqueue("any.task")
-    fault = proxy.drop_reply(after=script("enqueue_one"))
+    fault = proxy.drop_reply(after=script("enqueue"))
     job = app.enqueue("any.task")  # repeats it by itself
     fault.wait()
     assert job.state() is State.PENDING
